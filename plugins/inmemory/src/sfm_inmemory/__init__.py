@@ -1,0 +1,1 @@
+"""In-memory backends for every SomaFractalMemory port, for tests and single processes."""

@@ -1,0 +1,1 @@
+"""Sentence embeddings for SomaFractalMemory by all-MiniLM-L6-v2 on onnxruntime."""

@@ -1,0 +1,1 @@
+"""The SomaFractalMemory service: REST API and command line."""

@@ -1,0 +1,1 @@
+"""The core of SomaFractalMemory: model, ports, plugin host, services and the conformance kit."""
