@@ -1,0 +1,51 @@
+"""The cache port: values with a time to live, and counters. Losing all of it costs speed, never an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+__all__ = ["Cache", "CacheCapability"]
+
+
+class CacheCapability(StrEnum):
+    """Optional abilities of a cache."""
+
+    SHARED = "shared"
+    """Processes see each other's values and counters (rate limits hold across workers)."""
+
+
+class Cache(Protocol):
+    """Bytes by text key. Keys are 1 to 512 characters; values up to 4 MiB; lifetimes above 0 seconds."""
+
+    async def get(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values of `keys` in order, None for unknown and expired ones: test_an_expired_value_is_gone."""
+        ...
+
+    async def set(self, values: Mapping[str, bytes], *, ttl: float) -> None:
+        """Store `values` for `ttl` seconds, replacing what was there: test_a_later_value_replaces_an_earlier_one."""
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Remove `keys`; unknown ones are fine."""
+        ...
+
+    async def increment(self, key: str, *, ttl: float, by: int = 1) -> int:
+        """Add `by` to the counter `key` and return its new value; it starts at 0 and lives `ttl` seconds from its start.
+
+        Atomic: test_racing_increments_all_count. Later calls do not lengthen its life.
+        """
+        ...
+
+    async def clear(self) -> None:
+        """Remove everything under this cache's prefix."""
+        ...
+
+    async def check(self) -> None:
+        """Prove that the cache answers.
+
+        Raises:
+            BackendUnavailable: it does not.
+        """
+        ...

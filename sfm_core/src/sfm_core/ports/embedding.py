@@ -1,0 +1,53 @@
+"""The embedding port: vectors for texts, or for single words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Protocol
+
+__all__ = ["Embedding", "EmbeddingCapability", "WordVectors"]
+
+
+class EmbeddingCapability(StrEnum):
+    """What an embedding backend is for; it has at least one of the two."""
+
+    TEXTS = "texts"
+    """Embeds whole texts (`Embedding`): the vector arm."""
+    WORDS = "words"
+    """Embeds single words (`WordVectors`): near words in the lexical arm."""
+
+
+class Embedding(Protocol):
+    """Capability TEXTS."""
+
+    @property
+    def dimension(self) -> int:
+        """The length of every vector."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Names model, version and quantisation: equal for embedders whose vectors may be compared, different otherwise."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Return one unit vector (finite, of `dimension`) per text, in order; [] for none.
+
+        The same text gives the same vector alone or in a batch within 1e-2 of cosine: test_a_batch_does_not_change_a_vector.
+        Never blocks the event loop for longer than a few milliseconds (work runs in a thread).
+        """
+        ...
+
+
+class WordVectors(Protocol):
+    """Capability WORDS. Rows are unit vectors (zero for a word that cannot be placed)."""
+
+    @property
+    def dimension(self) -> int:
+        """The length of every vector."""
+        ...
+
+    def vectors(self, words: Sequence[str]) -> Any:
+        """Return a float32 array (len(words), dimension), one row per lower-case word. Fast (microseconds a word), no I/O."""
+        ...

@@ -1,0 +1,76 @@
+"""The events port: a bus that carries change events to consumer groups, at least once, in order per namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
+from typing import Protocol
+
+from msgspec import Struct
+
+from sfm_core.model.event import Event
+
+__all__ = ["Delivery", "Events", "EventsCapability", "Subscription"]
+
+
+class EventsCapability(StrEnum):
+    """Optional abilities of an event bus."""
+
+    DURABLE = "durable"
+    """Published events survive a restart of bus and processes."""
+    SHARED = "shared"
+    """Publishers and subscribers may live in different processes."""
+    DEAD_LETTERS = "dead_letters"
+    """Keeps events that a consumer gave up on (`Subscription.reject`) for inspection and replay."""
+
+
+class Delivery(Struct, frozen=True):
+    """One event as it came in. `raw` is set and `event` None when it could not be read; `token` is the bus's own."""
+
+    event: Event | None
+    token: object
+    attempt: int = 1
+    raw: bytes | None = None
+
+
+class Subscription(Protocol):
+    """One member of a consumer group."""
+
+    async def receive(self, *, limit: int, timeout: float) -> list[Delivery]:
+        """Wait up to `timeout` seconds and return 1 to `limit` deliveries, or [] when none came."""
+        ...
+
+    async def commit(self, deliveries: Sequence[Delivery]) -> None:
+        """Mark work as done; what is not committed is delivered again: test_what_is_not_committed_comes_again."""
+        ...
+
+    async def reject(self, delivery: Delivery, *, error: str) -> None:
+        """Give up on a delivery: it goes to the dead letters (or is dropped where there are none) and is committed."""
+        ...
+
+
+class Events(Protocol):
+    """An event bus with one topic."""
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Publish in order and return when the bus holds them; order is kept per namespace: test_order_is_kept_per_namespace.
+
+        Publishing again repeats the events: a subscriber tells repeats by `Event.id`.
+        """
+        ...
+
+    def subscribe(self, group: str) -> AbstractAsyncContextManager[Subscription]:
+        """Join consumer group `group`; each event goes to one member of each group: test_each_group_gets_every_event.
+
+        A group that is new starts at the oldest event that the bus holds.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Prove that the bus answers.
+
+        Raises:
+            BackendUnavailable: it does not.
+        """
+        ...

@@ -1,0 +1,239 @@
+"""What may be written to a storage: small frozen intents, decided and carried out inside one transaction.
+
+A storage resolves every intent against what is committed at that moment (twins, coordinates, taken ids, versions), so that
+racing writers on many machines get the same answers as one after the other.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from sfm_core.model.link import Link
+from sfm_core.model.memory import Memory, Outcome
+
+__all__ = [
+    "Analysis",
+    "Applied",
+    "AppliedLink",
+    "Erase",
+    "Idempotency",
+    "ImportLink",
+    "ImportMemory",
+    "Operation",
+    "OperationKind",
+    "Put",
+    "PutLink",
+    "Remove",
+    "RemoveLink",
+    "Replace",
+    "Replayed",
+    "Revive",
+    "StartOperation",
+    "Write",
+]
+
+OperationKind = Literal["delete", "erase", "forget", "namespace", "expiry"]
+
+
+class Analysis(Struct, frozen=True):
+    """What the core's analyser read off a content; stored beside the record and used by ranking.
+
+    Attributes:
+        stems: index terms with repeats, in order of the text; opaque to a storage except for equality.
+        words: the distinct surface words with their stems, for the vocabulary.
+        length: number of words of the text (all words, stop words included).
+        asks: share of the sentences that are questions, 0..1.
+        time: whether the text holds an expression that places an event in time.
+        duration: whether it holds a duration.
+        author_key: the author folded for look-up by name (see `FullText.authors`), or "".
+    """
+
+    stems: tuple[str, ...] = ()
+    words: tuple[tuple[str, str], ...] = ()
+    length: int = 0
+    asks: float = 0.0
+    time: bool = False
+    duration: bool = False
+    author_key: str = ""
+
+
+class Put(Struct, frozen=True, kw_only=True):
+    """Remember `memory`.
+
+    In this order: a live twin in its namespace (when `dedupe`) gives "duplicate"; a taken id is a `Conflict`; a live
+    memory at its coordinate becomes the next version with this content ("versioned": keeps its id and `created_at`); else
+    the memory is stored as version 1 ("created"). An id given by the caller (`"id" in given`) that is not the id of the
+    memory at the coordinate is a `Conflict`.
+
+    A twin is a live memory with the same `content` and `payload` of which every field in `given` (save `id`) equals
+    (`sfm_core.model.twins.is_twin`). `digest` is `sfm_core.model.twins.digest(memory)`, to index candidates by.
+    """
+
+    memory: Memory
+    analysis: Analysis
+    digest: bytes
+    given: frozenset[str]
+    dedupe: bool = True
+
+
+class Replace(Struct, frozen=True, kw_only=True):
+    """Store `memory` as the next version of the memory with its id, whose stored version is `expected_version`.
+
+    `memory.version` is already `expected_version + 1`. Another stored version: `StaleVersion`. A coordinate that another
+    live memory of the namespace holds: `Conflict`. `NotFound` when there is no such live memory, unless `revive` and it is
+    tombstoned. The change is `memory.restored` when `outcome` is "restored", else `memory.updated`.
+    """
+
+    memory: Memory
+    analysis: Analysis
+    digest: bytes
+    expected_version: int
+    outcome: Outcome = "versioned"
+    revive: bool = False
+
+
+class Remove(Struct, frozen=True, kw_only=True):
+    """Make the live memory `id` a tombstone under `operation` (version + 1, `memory.deleted`).
+
+    Hidden at once from every read but history; its links are hidden with it. `NotFound` when not live; `StaleVersion`
+    when `expected_version` is given and differs.
+    """
+
+    id: str
+    operation: str
+    time: datetime
+    expected_version: int | None = None
+
+
+class Erase(Struct, frozen=True, kw_only=True):
+    """Remove every trace of memory `id`: record, history, links, index terms, vocabulary words that nobody else holds.
+
+    Live or tombstoned alike. One `memory.erased` change (version + 1) stays, and the earlier change rows (thin). The id
+    is not reused by `Put` afterwards: it gives `Conflict`. `NotFound` when the storage knows no such memory, or it is
+    erased already; `StaleVersion` as in `Remove`.
+    """
+
+    id: str
+    operation: str
+    time: datetime
+    expected_version: int | None = None
+
+
+class Revive(Struct, frozen=True, kw_only=True):
+    """Undo: bring the tombstoned `id` back if it is still under `operation` (version + 1, `memory.restored`).
+
+    `NotFound` when not tombstoned under that operation; `Conflict` when its coordinate is taken meanwhile.
+    """
+
+    id: str
+    operation: str
+    time: datetime
+
+
+class PutLink(Struct, frozen=True, kw_only=True):
+    """Create or update the link (same source, target, relation). Both ends live, in one namespace: else `NotFound`.
+
+    The change is `memory.linked` with the source's id and version, and the target. An equal link is "unchanged", without
+    a change row.
+    """
+
+    link: Link
+
+
+class RemoveLink(Struct, frozen=True, kw_only=True):
+    """Remove a link (`memory.unlinked`); `NotFound` when there is none between live ends."""
+
+    source: str
+    target: str
+    relation: str
+    time: datetime
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """A deletion that can be followed and, within its window, undone.
+
+    `sequence` is the change log's number of its newest change so far; `count` the memories it touched.
+    """
+
+    id: str
+    kind: OperationKind
+    namespace: str
+    principal: str
+    created_at: datetime
+    undo_until: datetime | None = None
+    undone_at: datetime | None = None
+    sequence: int = 0
+    count: int = 0
+
+
+class StartOperation(Struct, frozen=True, kw_only=True):
+    """Create or update the row of an operation; `sequence` and `count` are kept by the storage as its writes go by."""
+
+    operation: Operation
+
+
+class ImportMemory(Struct, frozen=True, kw_only=True):
+    """Store all versions (oldest first, versions rising) of a memory from an archive, tombstone included.
+
+    An id that is stored with the same newest version and equal content of it is skipped ("duplicate"); any other taken
+    id, and an erased one, is a `Conflict`; so is a coordinate held by another live memory. Writes one change:
+    `memory.created` (or `memory.deleted` for a tombstone) with the newest version.
+    """
+
+    versions: tuple[Memory, ...]
+    analysis: Analysis
+    digest: bytes
+    deleted: bool = False
+
+
+class ImportLink(Struct, frozen=True, kw_only=True):
+    """Store a link from an archive as it is; an equal one is skipped. Ends may be tombstones."""
+
+    link: Link
+
+
+Write = Put | Replace | Remove | Erase | Revive | PutLink | RemoveLink | StartOperation | ImportMemory | ImportLink
+
+
+class Applied(Struct, frozen=True):
+    """What became of a write of a memory: the memory as stored (for an erase its last version), outcome and sequence.
+
+    For "duplicate" the twin and the sequence of its newest change. `StartOperation` answers `Operation` instead.
+    """
+
+    memory: Memory
+    outcome: Outcome
+    sequence: int
+
+
+class AppliedLink(Struct, frozen=True):
+    """What became of a write of a link."""
+
+    link: Link
+    outcome: Literal["created", "updated", "unchanged", "deleted"]
+    sequence: int
+
+
+class Replayed(Struct, frozen=True):
+    """The transaction was not run: its idempotency key has an answer already. `answer` is what was kept with it."""
+
+    answer: bytes
+
+
+class Idempotency(Struct, frozen=True, kw_only=True):
+    """An idempotency key that is claimed in the same transaction as the writes.
+
+    `scope` is credential and route; `request` the digest of the request's body. The same key and request again within
+    its lifetime gives `Replayed`; another request `IdempotencyMismatch`. What is kept is thin (ids, versions, outcomes,
+    sequences: see `sfm_core.ports.storage.Storage.apply`), so that an erased memory does not live on in it.
+    """
+
+    scope: str
+    key: str
+    request: bytes
+    now: datetime
+    expires_at: datetime
+    note: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,46 @@
+"""Who asks, and what they may do. Every service call is checked here, whatever route it came by."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from sfm_core.errors import Forbidden
+from sfm_core.model.namespace import ALL, Scope, covers
+
+__all__ = ["EVERYTHING", "Principal", "Verb"]
+
+
+class Verb(StrEnum):
+    """What a principal may do inside its namespaces."""
+
+    READ = "read"
+    WRITE = "write"
+    FORGET = "forget"
+    ADMIN = "admin"
+
+
+class Principal(Struct, frozen=True):
+    """A caller: its name, the scopes it may touch and the verbs it may use there."""
+
+    name: str
+    scopes: tuple[Scope, ...]
+    verbs: frozenset[Verb]
+
+    def may(self, verb: Verb, scope: Scope) -> bool:
+        """Tell whether this principal may use `verb` in the whole of `scope`."""
+        return verb in self.verbs and covers(self.scopes, scope)
+
+    def require(self, verb: Verb, scope: Scope) -> None:
+        """Refuse unless this principal may use `verb` in the whole of `scope`.
+
+        Raises:
+            Forbidden: naming principal, verb and scope.
+        """
+        if not self.may(verb, scope):
+            raise Forbidden(f"principal {self.name!r} may not {verb} in {str(scope)!r}")
+
+
+EVERYTHING = Principal("local", (ALL,), frozenset(Verb))
+"""The principal of in-process use and of the loopback-only service."""
