@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
-__all__ = ["Embedding", "EmbeddingCapability", "WordVectors"]
+__all__ = ["Embedding", "EmbeddingCapability", "WordIndex", "WordVectors"]
 
 
 class EmbeddingCapability(StrEnum):
@@ -40,8 +40,33 @@ class Embedding(Protocol):
         ...
 
 
+class WordIndex(Protocol):
+    """An immutable set of words that can be asked for the nearest ones to any word; safe to use from many threads."""
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory the index holds, in bytes; caches are bounded by it."""
+        ...
+
+    def nearest(self, words: Sequence[str], *, limit: int, floor: float) -> list[list[tuple[int, float]]]:
+        """Return, for each lower-case word, its at most `limit` nearest indexed words with a cosine above `floor`.
+
+        Each is (position among the indexed words, cosine), best first, ties by position. A word that cannot be placed has
+        none; a word that is indexed finds itself. No I/O; one call for several words costs little more than for one.
+        test_nearest_words_are_the_true_ones.
+        """
+        ...
+
+    def extended(self, words: Sequence[str]) -> WordIndex:
+        """Return an index of these words followed by `words`; costs what the new words cost, plus a copy.
+
+        test_an_extended_index_equals_a_fresh_one.
+        """
+        ...
+
+
 class WordVectors(Protocol):
-    """Capability WORDS. Rows are unit vectors (zero for a word that cannot be placed)."""
+    """Capability WORDS. Vectors are unit vectors (zero for a word that cannot be placed)."""
 
     @property
     def dimension(self) -> int:
@@ -50,4 +75,8 @@ class WordVectors(Protocol):
 
     def vectors(self, words: Sequence[str]) -> Any:
         """Return a float32 array (len(words), dimension), one row per lower-case word. Fast (microseconds a word), no I/O."""
+        ...
+
+    def index(self, words: Sequence[str]) -> WordIndex:
+        """Return an index of distinct lower-case `words` (maybe none), in their order. No I/O."""
         ...
