@@ -9,9 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PINS = re.compile(r"(constraint-dependencies = \[\n).*?(\])", re.DOTALL)
-EXPORT = (
-    "uv export --quiet --all-packages --all-extras --all-groups --no-hashes --no-emit-workspace --no-header --no-annotate"
-)
+EXPORT = "uv export --quiet --all-packages --all-extras --all-groups --no-hashes --no-emit-workspace --no-header --no-annotate"
 
 
 def resolved() -> list[tuple[str, str]]:
