@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from sfm_core.model.event import Event
 
-__all__ = ["Delivery", "Events", "EventsCapability", "Subscription"]
+__all__ = ["DeadLetter", "DeadLetters", "Delivery", "Events", "EventsCapability", "Subscription"]
 
 
 class EventsCapability(StrEnum):
@@ -22,7 +22,7 @@ class EventsCapability(StrEnum):
     SHARED = "shared"
     """Publishers and subscribers may live in different processes."""
     DEAD_LETTERS = "dead_letters"
-    """Keeps events that a consumer gave up on (`Subscription.reject`) for inspection and replay."""
+    """Keeps events that a consumer gave up on (`Subscription.reject`) for inspection and replay (`DeadLetters`)."""
 
 
 class Delivery(Struct, frozen=True):
@@ -73,4 +73,24 @@ class Events(Protocol):
         Raises:
             BackendUnavailable: it does not.
         """
+        ...
+
+
+class DeadLetter(Struct, frozen=True):
+    """A delivery that a consumer of `group` gave up on, and why."""
+
+    group: str
+    delivery: Delivery
+    error: str
+
+
+class DeadLetters(Protocol):
+    """Capability DEAD_LETTERS."""
+
+    async def dead_letters(self, group: str, *, limit: int) -> list[DeadLetter]:
+        """Return the oldest dead letters of `group`: test_a_rejected_event_becomes_a_dead_letter."""
+        ...
+
+    async def replay(self, group: str, letters: Sequence[DeadLetter]) -> None:
+        """Deliver `letters` to `group` again; they are dead letters no longer: test_a_replayed_dead_letter_comes_again."""
         ...

@@ -173,28 +173,6 @@ class Storage(Protocol):
         """Return versions of `id`, newest first, at most `limit`, those below version `before`; [] when unknown or erased."""
         ...
 
-    async def list(
-        self,
-        scope: Scope,
-        *,
-        filter: Filter | None,
-        order: Order,
-        limit: int,
-        after: str | None,
-        now: datetime,
-        as_of: datetime | None = None,
-        deleted: bool = False,
-    ) -> Listing:
-        """Return live memories of `scope` that pass `filter`.
-
-        Paging by `after` (a former `Listing.next`) never repeats a memory and never skips one that was there all the time.
-        `deleted=True` lists tombstones (their last version) as well. `as_of` lists the versions of that moment.
-
-        Raises:
-            InvalidInput: `after` is not a position of this order.
-        """
-        ...
-
     async def at_coordinate(self, namespace: str, coordinate: tuple[float, ...], *, now: datetime) -> Memory | None:
         """Return the live memory that holds `coordinate` in `namespace`."""
         ...
@@ -248,6 +226,28 @@ class Storage(Protocol):
 
     def scan(self, scope: Scope, *, now: datetime, batch: int = 1000) -> AsyncIterator[Sequence[Stored]]:
         """Page through the newest versions of all memories of `scope`, tombstones included, in batches, in stable order."""
+        ...
+
+    async def list(
+        self,
+        scope: Scope,
+        *,
+        filter: Filter | None,
+        order: Order,
+        limit: int,
+        after: str | None,
+        now: datetime,
+        as_of: datetime | None = None,
+        deleted: bool = False,
+    ) -> Listing:
+        """Return live memories of `scope` that pass `filter`.
+
+        Paging by `after` (a former `Listing.next`) never repeats a memory and never skips one that was there all the time.
+        `deleted=True` lists tombstones (their last version) as well. `as_of` lists the versions of that moment.
+
+        Raises:
+            InvalidInput: `after` is not a position of this order.
+        """
         ...
 
     async def check(self) -> None:

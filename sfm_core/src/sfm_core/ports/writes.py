@@ -84,7 +84,7 @@ class Replace(Struct, frozen=True, kw_only=True):
 
     `memory.version` is already `expected_version + 1`. Another stored version: `StaleVersion`. A coordinate that another
     live memory of the namespace holds: `Conflict`. `NotFound` when there is no such live memory, unless `revive` and it is
-    tombstoned. The change is `memory.restored` when `outcome` is "restored", else `memory.updated`.
+    tombstoned or expired. The change is `memory.restored` when `outcome` is "restored", else `memory.updated`.
     """
 
     memory: Memory
@@ -98,8 +98,9 @@ class Replace(Struct, frozen=True, kw_only=True):
 class Remove(Struct, frozen=True, kw_only=True):
     """Make the live memory `id` a tombstone under `operation` (version + 1, `memory.deleted`).
 
-    Hidden at once from every read but history; its links are hidden with it. `NotFound` when not live; `StaleVersion`
-    when `expected_version` is given and differs.
+    Hidden at once from every read but history; its links are hidden with it. `NotFound` when unknown, erased or a
+    tombstone (an expired one can be removed: that is how the sweep works); `StaleVersion` when `expected_version` is given
+    and differs.
     """
 
     id: str

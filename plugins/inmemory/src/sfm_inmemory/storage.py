@@ -1,0 +1,305 @@
+"""The storage in memory: plain tables, every write carried out in one step of the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from sfm_core.errors import IdempotencyMismatch, SfmError
+from sfm_core.model.event import Change
+from sfm_core.model.filter import Filter, matches
+from sfm_core.model.link import Direction, Link
+from sfm_core.model.memory import Memory
+from sfm_core.model.namespace import Scope
+from sfm_core.ports.storage import Candidate, Listing, NamespaceStats, Order, Result, Stored, TextHit, TextQuery
+from sfm_core.ports.writes import Applied, AppliedLink, Idempotency, Operation, Replayed, Write
+from sfm_inmemory.fulltext import rank
+from sfm_inmemory.paging import decode, encode, read_place, sort_key
+from sfm_inmemory.state import Answered, Record, State, is_live
+from sfm_inmemory.threads import candidate, neighbours
+from sfm_inmemory.writing import Writer
+
+__all__ = ["InmemoryStorage"]
+
+
+class InmemoryStorage:
+    """The storage port with full text, matching and vocabulary. One event loop at a time."""
+
+    def __init__(self) -> None:
+        self._state = State()
+        self._writer = Writer(self._state)
+        self._cursors: dict[str, int] = {}
+
+    async def apply(
+        self, writes: Sequence[Write], *, atomic: bool = True, idempotency: Idempotency | None = None
+    ) -> list[Result] | Replayed:
+        """Carry out `writes`: see the port. Nothing is awaited on the way, so that nothing comes between."""
+        if idempotency is not None and (replayed := self._replay(idempotency)) is not None:
+            return replayed
+        try:
+            results = [self._do(write, atomic) for write in writes]
+            if idempotency is not None:
+                self._keep(idempotency, results)
+        except BaseException:
+            self._state.roll_back()
+            raise
+        self._state.commit()
+        return results
+
+    async def get(self, ids: Sequence[str], *, now: datetime, as_of: datetime | None = None) -> list[Memory | None]:
+        """Return the live memories with `ids`: see the port."""
+        return [self._visible(self._state.records.get(id), now, as_of) for id in ids]
+
+    async def locate(self, ids: Sequence[str]) -> list[Stored | None]:
+        """Return the newest version of each id: see the port."""
+        found = [self._state.records.get(id) for id in ids]
+        return [record.newest if record is not None else None for record in found]
+
+    async def history(self, id: str, *, limit: int, before: int | None = None) -> list[Stored]:
+        """Return versions of `id`, newest first: see the port."""
+        record = self._state.records.get(id)
+        versions = reversed(record.versions) if record is not None else ()
+        return [stored for stored in versions if before is None or stored.memory.version < before][:limit]
+
+    async def at_coordinate(self, namespace: str, coordinate: tuple[float, ...], *, now: datetime) -> Memory | None:
+        """Return the live memory that holds `coordinate`."""
+        id = self._state.coordinates.get((namespace, coordinate))
+        return self._visible(self._state.records[id], now, None) if id is not None else None
+
+    async def in_box(
+        self, namespace: str, low: tuple[float, ...], high: tuple[float, ...], *, limit: int, now: datetime
+    ) -> list[Memory]:
+        """Return live memories inside the box, by coordinate."""
+
+        def inside(memory: Memory) -> bool:
+            place = memory.coordinate or ()
+            bounds = zip(low, place, high, strict=False)
+            return len(place) == len(low) and all(least <= value <= most for least, value, most in bounds)
+
+        found = [memory for memory in self._live(Scope(namespace), None, now) if inside(memory)]
+        return sorted(found, key=lambda memory: (memory.coordinate or (), memory.id))[:limit]
+
+    async def links(
+        self, ids: Sequence[str], *, relation: str | None, direction: Direction, now: datetime
+    ) -> list[Link]:
+        """Return the links that touch one of `ids`: see the port."""
+        asked = set(ids)
+        keys = {key for id in ids for key in self._state.touching.get(id, ())}
+        found = [self._state.links[key][0] for key in keys]
+        return sorted(
+            (
+                link
+                for link in found
+                if (relation is None or link.relation == relation)
+                and ((direction != "in" and link.source in asked) or (direction != "out" and link.target in asked))
+                and self._is_live(link.source, now)
+                and self._is_live(link.target, now)
+            ),
+            key=lambda link: (link.weight, link.source, link.target, link.relation),
+        )
+
+    async def links_in(self, scope: Scope, *, after: str | None, limit: int) -> tuple[list[Link], str | None]:
+        """Page through all links of a scope."""
+        keys = sorted(key for key, (link, _) in self._state.links.items() if scope.covers(link.namespace))
+        if after is not None:
+            place = tuple(decode(after, [str, str, str]))
+            keys = [key for key in keys if key > place]
+        page = keys[:limit]
+        return [self._state.links[key][0] for key in page], encode(*page[-1]) if len(keys) > len(page) > 0 else None
+
+    async def changes(self, scope: Scope, *, after: int, limit: int) -> list[Change]:
+        """Return changes of `scope` above `after`, in order."""
+        later = self._state.changes[max(after, 0) :]
+        return [change for change in later if scope.covers(change.namespace)][:limit]
+
+    async def last_sequence(self) -> int:
+        """Return the newest sequence."""
+        return len(self._state.changes)
+
+    async def cursor(self, name: str) -> int:
+        """Return how far a consumer has come."""
+        return self._cursors.get(name, 0)
+
+    async def save_cursor(self, name: str, sequence: int) -> None:
+        """Note how far a consumer has come."""
+        self._cursors[name] = max(sequence, self._cursors.get(name, 0)) if sequence else 0
+
+    async def operation(self, id: str) -> Operation | None:
+        """Return an operation, with the figures of its writes so far."""
+        found = self._state.operations.get(id)
+        if found is None:
+            return None
+        return msgspec.structs.replace(
+            found, sequence=self._state.moved.get(id, 0), count=len(self._state.members.get(id, ()))
+        )
+
+    async def operation_members(self, id: str, *, limit: int, after: str | None = None) -> list[tuple[str, int]]:
+        """Return the memories an operation touched, by id."""
+        members = sorted(self._state.members.get(id, {}).items())
+        return [member for member in members if after is None or member[0] > after][:limit]
+
+    async def namespaces(self, scope: Scope) -> list[NamespaceStats]:
+        """Return the namespaces of `scope` that hold anything, with their counts."""
+        names = sorted(name for name, ids in self._state.in_namespace.items() if ids and scope.covers(name))
+        return [self._stats(name) for name in names]
+
+    async def scan(self, scope: Scope, *, now: datetime, batch: int = 1000) -> AsyncIterator[Sequence[Stored]]:
+        """Page through the newest versions of all memories of `scope`, by id."""
+        ids = sorted(record.memory.id for record in self._records(scope))
+        for start in range(0, len(ids), batch):
+            found = [self._state.records.get(id) for id in ids[start : start + batch]]
+            if page := [record.newest for record in found if record is not None]:
+                yield page
+
+    async def check(self) -> None:
+        """Answer."""
+
+    async def search_text(
+        self, scope: Scope, query: TextQuery, *, filter: Filter | None, limit: int, now: datetime
+    ) -> list[TextHit]:
+        """Return the best memories by words: see the port."""
+        records = [record for record in self._records(scope) if is_live(record.newest, now)]
+        return rank(records, query, await self.matching(scope, filter=filter, limit=len(records), now=now), limit)
+
+    async def authors(self, scope: Scope, keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Return the authors that `keys` stand for."""
+        found: dict[str, set[str]] = {}
+        for record in self._records(scope):
+            key, author = record.analysis.author_key, record.memory.author
+            if key and key in keys and author is not None and not record.newest.deleted:
+                found.setdefault(key, set()).add(author)
+        return {key: sorted(authors) for key, authors in found.items()}
+
+    async def candidates(
+        self, ids: Sequence[str], *, now: datetime, around: bool = True, filter: Filter | None = None
+    ) -> dict[str, Candidate]:
+        """Return what ranking needs of memories and their neighbours: see the port."""
+        asked = {id: self._state.records[id] for id in ids if self._is_live(id, now)}
+        found: dict[str, Candidate] = {}
+        for id, record in asked.items():
+            before, after = neighbours(self._state, record, now) if around else ((), ())
+            found[id] = candidate(record, before, after)
+            for other in (self._state.records[n] for n in (*before, *after) if n not in asked):
+                if filter is None or matches(filter, other.memory):
+                    found[other.memory.id] = candidate(other)
+        return found
+
+    async def in_period(
+        self, scope: Scope, first: datetime, last: datetime, *, filter: Filter | None, limit: int, now: datetime
+    ) -> list[str]:
+        """Return ids of live memories that occurred in first <= t < last, newest first."""
+        found = [memory for memory in self._live(scope, filter, now) if first <= memory.occurred_at < last]
+        return [memory.id for memory in sorted(found, key=sort_key(Order.OCCURRED_AT_DESC))][:limit]
+
+    async def matching(self, scope: Scope, *, filter: Filter | None, limit: int, now: datetime) -> list[str]:
+        """Return the ids of live memories of `scope` that pass `filter`."""
+        return [memory.id for memory in self._live(scope, filter, now)][:limit]
+
+    async def words(self, scope: Scope) -> Sequence[tuple[str, str]]:
+        """Return the distinct words of `scope`, sorted."""
+        state = self._state
+        names = {name for name in (*state.holders, *state.added) if scope.covers(name)}
+        return sorted({word for name in names for word in (*state.holders[name], *state.added[name])})
+
+    async def list(
+        self,
+        scope: Scope,
+        *,
+        filter: Filter | None,
+        order: Order,
+        limit: int,
+        after: str | None,
+        now: datetime,
+        as_of: datetime | None = None,
+        deleted: bool = False,
+    ) -> Listing:
+        """Return a page of the live memories of `scope`: see the port."""
+        found = [self._visible(record, now, as_of, deleted=deleted) for record in self._records(scope)]
+        key = sort_key(order)
+        memories = sorted((m for m in found if m is not None and (filter is None or matches(filter, m))), key=key)
+        if after is not None:
+            place = read_place(order, after)
+            memories = [memory for memory in memories if key(memory) > place]
+        page = memories[:limit]
+        return Listing(tuple(page), encode(order.value, *key(page[-1])) if len(memories) > len(page) > 0 else None)
+
+    async def words_token(self, scope: Scope) -> object:
+        """Return a number that rises when words change anywhere."""
+        return self._state.words_token
+
+    async def add_words(self, namespace: str, words: Iterable[tuple[str, str]]) -> None:
+        """Add words."""
+        self._state.added[namespace].update(words)
+        self._state.words_token += 1
+
+    def _do(self, write: Write, atomic: bool) -> Result:
+        mark = self._state.mark()
+        try:
+            return self._writer.do(write)
+        except SfmError as error:
+            if atomic:
+                raise
+            self._state.roll_back(mark)
+            return error
+
+    def _replay(self, asked: Idempotency) -> Replayed | None:
+        kept = self._state.answers.get((asked.scope, asked.key))
+        if kept is None or kept.expires_at <= asked.now:
+            return None
+        if kept.request != asked.request:
+            raise IdempotencyMismatch("inmemory/storage: the idempotency key was used for another request")
+        return Replayed(kept.answer)
+
+    def _keep(self, asked: Idempotency, results: Sequence[Result]) -> None:
+        thin = {"results": [_thin(result) for result in results], "note": asked.note}
+        answered = Answered(asked.request, msgspec.json.encode(thin), asked.expires_at)
+        self._state.put(self._state.answers, (asked.scope, asked.key), answered)
+
+    def _records(self, scope: Scope) -> Iterator[Record]:
+        for name, ids in list(self._state.in_namespace.items()):
+            if scope.covers(name):
+                yield from [self._state.records[id] for id in ids]
+
+    def _live(self, scope: Scope, filter: Filter | None, now: datetime) -> Iterator[Memory]:
+        for record in self._records(scope):
+            if is_live(record.newest, now) and (filter is None or matches(filter, record.memory)):
+                yield record.memory
+
+    def _is_live(self, id: str, now: datetime) -> bool:
+        record = self._state.records.get(id)
+        return record is not None and is_live(record.newest, now)
+
+    def _visible(
+        self, record: Record | None, now: datetime, as_of: datetime | None, *, deleted: bool = False
+    ) -> Memory | None:
+        if record is None:
+            return None
+        stored = record.newest if as_of is None else record.at(as_of)
+        if stored is None or not (is_live(stored, as_of or now) or (deleted and stored.deleted)):
+            return None
+        return stored.memory
+
+    def _stats(self, name: str) -> NamespaceStats:
+        records = [self._state.records[id] for id in self._state.in_namespace[name]]
+        alive = {record.memory.id for record in records if not record.newest.deleted}
+        return NamespaceStats(
+            namespace=name,
+            memories=len(alive),
+            deleted=len(records) - len(alive),
+            versions=sum(len(record.versions) for record in records),
+            links=sum(key[0] in alive and key[1] in alive for key in self._state.links),
+        )
+
+
+def _thin(result: Result) -> dict[str, object]:
+    if isinstance(result, Applied):
+        memory = result.memory
+        return {"id": memory.id, "version": memory.version, "outcome": result.outcome, "sequence": result.sequence}
+    if isinstance(result, AppliedLink):
+        key = [result.link.source, result.link.target, result.link.relation]
+        return {"link": key, "outcome": result.outcome, "sequence": result.sequence}
+    if isinstance(result, Operation):
+        return {"operation": result.id}
+    return {"error": type(result).__name__, "detail": str(result)}
