@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from sfm_core.ports.vectors import Space
 
-__all__ = ["API_VERSION", "BackendSpec", "OpenContext", "PluginInfo", "Port", "Stability"]
+__all__ = ["API_VERSION", "BackendSpec", "OpenContext", "PluginInfo", "Port", "Slot", "Stability"]
 
 API_VERSION = "1.0"
 """The plugin API of this core: a plugin's major number must be equal."""
@@ -83,3 +83,13 @@ class BackendSpec(Struct, frozen=True, kw_only=True):
     capabilities: frozenset[StrEnum] = frozenset()
     env: Mapping[str, str] = field(default_factory=dict)
     stability: Stability = Stability.STABLE
+
+
+class Slot(Struct, frozen=True):
+    """A place of a plan: its name, and which backend of which plugin is to fill it, with the capabilities asked of it."""
+
+    name: str
+    port: Port
+    plugin: str
+    backend: str
+    needs: frozenset[StrEnum] = frozenset()
