@@ -1,0 +1,157 @@
+"""Builds the services over opened backends. The application's container wires the same parts one by one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import cast
+
+from msgspec import Struct
+
+from sfm_core.config.modes import SLOTS, Indexing, Plan
+from sfm_core.config.settings import Settings, language_of
+from sfm_core.model.memory import Memory
+from sfm_core.plugins.registry import Registry
+from sfm_core.ports.cache import Cache
+from sfm_core.ports.embedding import Embedding, WordVectors
+from sfm_core.ports.events import Events
+from sfm_core.ports.storage import Storage, StorageCapability, Vocabulary
+from sfm_core.ports.vectors import Space, Vectors
+from sfm_core.ports.writes import Analysis
+from sfm_core.services.changes import Changes
+from sfm_core.services.clock import Clock, now
+from sfm_core.services.commit import Committer
+from sfm_core.services.forget import Forget
+from sfm_core.services.health import Checked, Health
+from sfm_core.services.history import History
+from sfm_core.services.limits import Limits
+from sfm_core.services.links import Links
+from sfm_core.services.maintenance import Maintenance
+from sfm_core.services.overview import Capabilities, Overview, SlotCapabilities
+from sfm_core.services.projector import Projection, Projector
+from sfm_core.services.recall import Recall
+from sfm_core.services.remember import Analyse, Remember
+from sfm_core.services.transfer import Transfer
+from sfm_core.services.validate import MemoryReader
+from sfm_core.text.analysis import analyse
+
+__all__ = ["Ports", "Services", "analyser", "wire"]
+
+_REQUIRED = ("storage",)
+_COPIES = ("storage", "vectors")
+
+
+class Ports(Struct, frozen=True, kw_only=True):
+    """The opened backends; None where the plan leaves a slot empty."""
+
+    storage: Storage
+    vectors: Vectors | None = None
+    cache: Cache | None = None
+    events: Events | None = None
+    embedding: Embedding | None = None
+    near_words: WordVectors | None = None
+    space: Space | None = None
+
+
+class Services(Struct, frozen=True, kw_only=True):
+    """Everything that callers can ask of a memory system."""
+
+    remember: Remember
+    recall: Recall
+    history: History
+    forget: Forget
+    links: Links
+    changes: Changes
+    transfer: Transfer
+    overview: Overview
+    maintenance: Maintenance
+    health: Health
+    projector: Projector | None
+    limits: Limits
+    clock: Clock
+
+    async def start(self) -> None:
+        """Bring the projections up to the log, where this process keeps them."""
+        if self.projector is not None:
+            await self.projector.start()
+
+    async def close(self) -> None:
+        """Bring cursor and projections together before the backends close."""
+        if self.projector is not None:
+            await self.projector.close()
+
+
+def analyser(settings: Settings) -> Analyse:
+    """Return what reads index terms and ranking features off a memory, in the language of its namespace."""
+    languages = settings.languages
+
+    def read(memory: Memory) -> Analysis:
+        language = language_of(languages, memory.namespace) if languages else None
+        return analyse(memory.content, memory.author, language or "english")
+
+    return read
+
+
+def wire(settings: Settings, plan: Plan, registry: Registry, ports: Ports, *, clock: Clock = now) -> Services:
+    """Return the services over `ports`.
+
+    Args:
+        settings, plan, registry: as they were opened.
+        ports: the opened backends.
+        clock: what tells the time.
+    """
+    limits = settings.limits
+    reader = MemoryReader(limits)
+    analyse_memory = analyser(settings)
+    noted = ports.near_words is not None and _has(plan, registry, "storage", StorageCapability.VOCABULARY)
+    projection = Projection(
+        vectors=ports.vectors,
+        embedding=ports.embedding,
+        vocabulary=cast(Vocabulary, ports.storage) if noted else None,
+        words=lambda memory: analyse_memory(memory).words,
+    )
+    name = f"projector:{ports.space.fingerprint if ports.space else 'words'}"
+    projector = Projector(ports.storage, projection, name=name)
+    inline = projector if plan.indexing is Indexing.INLINE else None
+    committer = Committer(ports.storage, inline, registry.hooks, reader, clock, limits)
+    copies = {slot: plan.slots[slot].backend for slot in _COPIES if slot in plan.slots}
+    return Services(
+        remember=Remember(committer, reader, analyse_memory),
+        recall=_recall(settings, plan, registry, ports, projector, clock),
+        history=History(committer, analyse_memory),
+        forget=Forget(committer, ports.vectors, copies),
+        links=Links(committer),
+        changes=Changes(ports.storage, limits, source=settings.source),
+        transfer=Transfer(committer, reader, analyse_memory),
+        overview=Overview(
+            ports.storage, _capabilities(limits, plan, registry, ports), registry.infos, projector.indexed
+        ),
+        maintenance=Maintenance(ports.storage, projection, inline, clock, ports.space),
+        health=Health(_checked(plan, ports)),
+        projector=inline,
+        limits=limits,
+        clock=clock,
+    )
+
+
+def _capabilities(limits: Limits, plan: Plan, registry: Registry, ports: Ports) -> Capabilities:
+    slots: dict[str, SlotCapabilities | None] = dict.fromkeys(SLOTS)
+    for name, slot in plan.slots.items():
+        spec = registry.backend(slot.port, slot.backend)
+        slots[name] = SlotCapabilities(slot.plugin, slot.backend, tuple(sorted(spec.capabilities)))
+    arms = ("lexical", *(["vectors"] if ports.vectors is not None else []), "links", "time")
+    return Capabilities(mode=plan.mode, indexing=plan.indexing, slots=slots, arms=arms, limits=limits)
+
+
+def _checked(plan: Plan, ports: Ports) -> dict[str, Checked]:
+    backends = {"storage": ports.storage, "vectors": ports.vectors, "cache": ports.cache, "events": ports.events}
+    return {
+        f"{name}:{plan.slots[name].backend}": Checked(name, name in _REQUIRED, backend)
+        for name, backend in backends.items()
+        if backend is not None
+    }
+
+
+def _has(plan: Plan, registry: Registry, slot: str, capability: StrEnum) -> bool:
+    """Whether the backend in `slot` declares `capability`."""
+    filled = plan.slots.get(slot)
+    return filled is not None and capability in registry.backend(filled.port, filled.backend).capabilities
