@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sfm_core.config.backends import plan_configs
 from sfm_core.config.env import Environment
@@ -48,6 +49,7 @@ async def open_services(
     plugins: Sequence[object] = (),
     embed: EmbedFunction | None = None,
     read_only: bool = False,
+    create: bool | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open every backend of the plan that environment and `settings` ask for, and the services over them.
 
@@ -57,6 +59,7 @@ async def open_services(
         plugins: plugin objects besides the installed ones.
         embed: a function that stands in for an embedding backend.
         read_only: open for inspection; nothing is created or migrated.
+        create: whether schema may be created or migrated; None as the mode says.
 
     Raises:
         ConfigError, PluginError, CapabilityNotSupported: the plan cannot be carried out; nothing stays open.
@@ -65,6 +68,8 @@ async def open_services(
     environment = Environment.read(override_variables(settings or {}))
     loaded = load_settings(environment)
     plan = make_plan(loaded, role, embed=embed is not None)
+    if create is not None:
+        plan = replace(plan, create_schema=create)
     registry = PluginHost().load(plan.plugins, objects=plugins, slots=plan.slots.values())
     configs = plan_configs(plan, registry, environment)
     data_dir = _prepared(plan.data_dir)
