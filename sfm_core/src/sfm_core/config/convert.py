@@ -61,7 +61,7 @@ def allowed(kind: Any) -> str:
     if isinstance(kind, type) and hasattr(kind, "__members__"):
         return "one of " + ", ".join(str(member.value) for member in kind.__members__.values())
     if (get_origin(kind) or kind) is dict:
-        return "name=value pairs with commas between"
+        return "name=value pairs with commas between, each name once"
     if (get_origin(kind) or kind) in _LISTS:
         return "values with commas between"
     return _NAMES.get(kind, f"a {getattr(kind, '__name__', kind)}")
@@ -80,7 +80,8 @@ def _prepared(text: str, members: Sequence[Any]) -> object:
     origins = {get_origin(member) or member for member in members}
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if dict in origins and all("=" in part for part in parts):
-        return {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in parts)}
+        pairs = {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in parts)}
+        return pairs if len(pairs) == len(parts) else text
     return parts if origins & _LISTS else text
 
 

@@ -86,10 +86,10 @@ def _read_secret(variable: str, path: str) -> Secret:
 
 
 class Environment:
-    """Variables in layers, the first of which counts. A variable that is set to nothing counts as not set."""
+    """Variables in layers: the first layer that has a variable decides. Set to nothing, it counts as not set."""
 
     def __init__(self, layers: Iterable[Mapping[str, str]]) -> None:
-        self._layers = [{name: value for name, value in layer.items() if value} for layer in layers]
+        self._layers = [dict(layer) for layer in layers]
 
     @classmethod
     def read(
@@ -119,11 +119,11 @@ class Environment:
 
     def __iter__(self) -> Iterator[str]:
         """The names that are set, sorted, each once."""
-        return iter(sorted({name for layer in self._layers for name in layer}))
+        return iter(sorted({name for layer in self._layers for name in layer if self.get(name)}))
 
     def get(self, name: str) -> str | None:
         """Return the value of `name`, or None."""
-        return next((layer[name] for layer in self._layers if name in layer), None)
+        return next((layer[name] for layer in self._layers if name in layer), None) or None
 
     def secret(self, name: str) -> Secret | None:
         """Return the value of `name`, or the content of the file that `<name>_FILE` names, or None.
@@ -131,11 +131,11 @@ class Environment:
         Raises:
             ConfigError: both are set in the same place, or the file cannot be read or is empty.
         """
-        for layer in self._layers:
-            if name in layer and name + _FILE in layer:
-                raise ConfigError(f"{name} and {name}{_FILE} are both set, allowed: one of them")
-            if name in layer:
-                return Secret(layer[name])
-            if name + _FILE in layer:
-                return _read_secret(name + _FILE, layer[name + _FILE])
-        return None
+        file = name + _FILE
+        layer = next((layer for layer in self._layers if name in layer or file in layer), {})
+        value, path = layer.get(name), layer.get(file)
+        if value and path:
+            raise ConfigError(f"{name} and {file} are both set, allowed: one of them")
+        if path:
+            return _read_secret(file, path)
+        return Secret(value) if value else None

@@ -49,13 +49,13 @@ class SlotKind(Struct, frozen=True):
 
 SLOTS: Mapping[str, SlotKind] = {
     "storage": SlotKind(Port.STORAGE),
+    "near_words": SlotKind(Port.EMBEDDING, frozenset({EmbeddingCapability.WORDS})),
+    "embedding": SlotKind(Port.EMBEDDING, frozenset({EmbeddingCapability.TEXTS})),
     "vectors": SlotKind(Port.VECTORS),
     "cache": SlotKind(Port.CACHE, library=False),
     "events": SlotKind(Port.EVENTS, library=False),
-    "embedding": SlotKind(Port.EMBEDDING, frozenset({EmbeddingCapability.TEXTS})),
-    "near_words": SlotKind(Port.EMBEDDING, frozenset({EmbeddingCapability.WORDS})),
 }
-"""In the order in which they are opened."""
+"""In the order in which they are opened: what embeds comes before the index of its vectors."""
 
 
 class Mode(Struct, frozen=True, kw_only=True):

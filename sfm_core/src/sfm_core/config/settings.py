@@ -42,6 +42,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     source: str = "urn:somafractalmemory"
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 9595
+    url: str | None = None
     workers: Annotated[int, Meta(ge=1, le=1024)] | None = None
     graceful_timeout: Annotated[float, Meta(ge=0)] = 60.0
     rate_limit: Annotated[int, Meta(ge=0)] = 5000
@@ -126,6 +127,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("SFM_HOST", "host", "127.0.0.1", "the address the service listens on"),
     Setting("SFM_PORT", "port", "9595", "the port the service listens on"),
+    Setting(
+        "SFM_URL",
+        "url",
+        "none",
+        "the running service that the command `sfm` works on, instead of opening the store itself",
+    ),
     Setting("UVICORN_WORKERS", "workers", "4; development and test: 1", "worker processes of the service"),
     Setting("UVICORN_TIMEOUT_GRACEFUL", "graceful_timeout", "60", "seconds that open requests get at shutdown"),
     Setting(
@@ -154,24 +161,32 @@ def language_of(languages: Mapping[str, str], namespace: str) -> str | None:
     return languages.get("**")
 
 
-def override_variables(values: Mapping[str, object]) -> dict[str, str]:
+def override_variables(values: Mapping[Any, object]) -> dict[str, str]:
     """Return what a program gives as variables: the keys are names of variables, or of fields as in `Settings`.
 
-    Values may be texts, numbers, truth values, paths, secrets, lists, and for `limits` a mapping; None leaves the setting
-    to its default.
+    Values may be texts, numbers, truth values, paths, secrets, lists, and for `limits` a mapping or `Limits`; None leaves
+    the setting to its default.
 
     Raises:
         ConfigError: a key that is neither, or a value of another type.
     """
     variables: dict[str, str] = {}
     for key, value in values.items():
-        if key == "limits" and isinstance(value, Mapping):
-            variables |= override_variables({f"limits.{name}": limit for name, limit in value.items()})
+        if key == "limits":
+            variables |= override_variables({f"limits.{name}": limit for name, limit in _limits(value).items()})
             continue
-        if key != key.upper() and key not in _BY_FIELD:
-            raise ConfigError(f"settings: unknown setting {shown(key)}{nearest(key, _BY_FIELD)}")
+        if not isinstance(key, str) or (key != key.upper() and key not in _BY_FIELD):
+            raise ConfigError(f"settings: unknown setting {shown(key)}{nearest(str(key), _BY_FIELD)}")
         variables[_BY_FIELD.get(key, key)] = _text(key, value)
     return variables
+
+
+def _limits(value: object) -> Mapping[str, object]:
+    if isinstance(value, Limits):
+        return structs.asdict(value)
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"settings: limits: got {shown(value)}, allowed: a mapping or Limits")
+    return value
 
 
 def _text(key: str, value: object) -> str:
@@ -206,6 +221,13 @@ def _fill(kind: type[Struct], environment: Environment, below: str, problems: li
     return given
 
 
+def _is_language(name: str) -> bool:
+    # Loads the stemmer: only where languages are set.
+    from sfm_core.text.languages import algorithm_of
+
+    return name == "none" or algorithm_of(name) is not None
+
+
 def _check_values(settings: dict[str, Any], limits: dict[str, Any]) -> Iterator[str]:
     """Say what is wrong with values that have the right type."""
     for namespace in settings.get("languages", ()):
@@ -213,6 +235,12 @@ def _check_values(settings: dict[str, Any], limits: dict[str, Any]) -> Iterator[
             check_namespace("all" if namespace == "**" else namespace)
         except InvalidInput as error:
             yield f"SFM_LANGUAGES: {error}"
+    for namespace, language in settings.get("languages", {}).items():
+        if not _is_language(language):
+            yield (
+                f"SFM_LANGUAGES: {namespace}: got {shown(language)}, allowed: a language that has a Snowball stemmer, by name "
+                "or ISO 639-1 code, or none for plain words"
+            )
     for name, value in limits.items():
         if value <= 0:
             yield f"{_BY_FIELD[f'limits.{name}']}: got {value}, allowed: a number above 0"

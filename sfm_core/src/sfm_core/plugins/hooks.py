@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sfm_core.errors import PluginError, SfmError
 from sfm_core.model.memory import Memory
@@ -78,8 +78,10 @@ class OperationHooks:
         self.has_forgetting = bool(self._by_hook["sfm_forgetting"])
         self.failures: Counter[str] = Counter()
 
-    def _chain(self, hook: str, argument: str, value: _T, kind: type[_T], **given: object) -> _T:
-        """Give each implementation the result of the one before; None leaves it as it is."""
+    def _chain(
+        self, hook: str, argument: str, value: _T, kind: type[_T], *, kept: Sequence[str] = (), **given: object
+    ) -> _T:
+        """Give each implementation the result of the one before; None leaves it as it is, the fields `kept` must stay."""
         for implementation in self._by_hook[hook]:
             result = implementation(**{argument: value}, **given)
             if result is None:
@@ -88,16 +90,11 @@ class OperationHooks:
                 raise PluginError(
                     f"{implementation} returned a {type(result).__name__}, allowed: {kind.__name__} or None"
                 )
-            if kind is Memory:
-                self._check_kept(implementation, value, result)
+            for name in kept:
+                if getattr(value, name) != getattr(result, name):
+                    raise PluginError(f"{implementation} changed {name}, which must stay")
             value = result
         return value
-
-    @staticmethod
-    def _check_kept(implementation: Implementation, before: Any, after: Any) -> None:
-        for name in _KEPT:
-            if getattr(before, name) != getattr(after, name):
-                raise PluginError(f"{implementation} changed {name}, which must stay")
 
     def remembering(self, memory: Memory, principal: Principal) -> Memory:
         """Return the memory that is to be stored in place of `memory`. Its values are for the caller to check again.
@@ -106,7 +103,7 @@ class OperationHooks:
             SfmError: as a plugin raised it to refuse the write.
             PluginError: a plugin failed, returned no memory, or changed id, namespace or version.
         """
-        return self._chain("sfm_remembering", "memory", memory, Memory, principal=principal)
+        return self._chain("sfm_remembering", "memory", memory, Memory, kept=_KEPT, principal=principal)
 
     def remembered(self, memory: Memory, principal: Principal) -> None:
         """Tell the plugins that `memory` is stored. Never raises: a failure is logged (`sfm.hooks`) and counted."""

@@ -58,8 +58,9 @@ def sfm_embedding() -> Sequence[BackendSpec]:  # type: ignore[empty-body]
 def sfm_remembering(memory: Memory, principal: Principal) -> Memory | None:
     """Called before a memory is stored (new, updated, restored or imported); may return another memory, or None for as is.
 
-    Implementations run one after the other, each on the result of the one before. `id`, `namespace` and `version` must stay. Raising refuses the
-    write: nothing is stored; a `SfmError` reaches the caller as it is, another exception as a `PluginError`.
+    Implementations run one after the other, each on the result of the one before. `id`, `namespace` and `version` must
+    stay. Raising refuses the write: nothing is stored; a `SfmError` reaches the caller as it is, another exception as a
+    `PluginError`.
     """
 
 
