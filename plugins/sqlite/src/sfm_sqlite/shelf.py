@@ -1,0 +1,174 @@
+"""The index terms of every live memory, in memory, one shelf per namespace: what the exact word search scans.
+
+Measured with 60 to 100 terms a question, scanning all terms of 1k / 10k / 100k memories of one namespace takes a fraction of
+looking up as many posting lists in FTS5, is exact under any filter, costs a write nothing and can never disagree with the
+records. 32 bits a term: about 100 bytes for a memory of 40 words.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+__all__ = ["Shelf", "Shelves", "View"]
+
+_LOAD = "SELECT num, id, expires_at, terms FROM records WHERE ns = ? AND deleted = 0"
+_LAST = "SELECT coalesce(max(sequence), 0) FROM changes"
+_NEWS = """SELECT c.sequence, c.ns, c.num, c.type, r.id, r.deleted, r.expires_at, r.terms
+    FROM changes c LEFT JOIN records r ON r.num = c.num WHERE c.sequence > ? ORDER BY c.sequence LIMIT ?"""
+_MOST_NEWS = 5000
+_ERASED = 3
+T = TypeVar("T", bound=np.generic)
+_NEVER = np.iinfo(np.int64).max
+
+
+class View(Struct, frozen=True):
+    """A shelf as it was at one instant: arrays over its places; `ends` are where each place's terms end."""
+
+    terms: NDArray[np.uint32]
+    ends: NDArray[np.int64]
+    nums: NDArray[np.int64]
+    ids: NDArray[np.uint64]
+    live: NDArray[np.bool_]
+
+
+class Shelf:
+    """The live memories of one namespace. A memory that changes leaves its place and gets a new one at the end."""
+
+    def __init__(self, rows: Sequence[tuple[int, bytes, int | None, bytes]]) -> None:
+        self._terms = np.frombuffer(b"".join(row[3] for row in rows), "<u4").astype(np.uint32)
+        self._ends = np.cumsum([len(row[3]) // 4 for row in rows], dtype=np.int64)
+        self._nums = np.array([row[0] for row in rows], np.int64)
+        self._ids = np.frombuffer(b"".join(row[1] for row in rows), ">u8").astype(np.uint64).reshape(-1, 2)
+        self._expires = np.array([_NEVER if row[2] is None else row[2] for row in rows], np.int64)
+        self._live = np.ones(len(rows), np.bool_)
+        self._used = self._ordered = len(rows)
+        self._used_terms = len(self._terms)
+        self._moved: dict[int, int] = {}
+        self._expiring = any(row[2] is not None for row in rows)
+
+    @property
+    def size(self) -> int:
+        """How many terms a search scans."""
+        return self._used_terms
+
+    def view(self, now: int) -> View:
+        """Return the shelf as it is, without what is expired at `now`."""
+        used = self._used
+        live = self._live[:used] & (self._expires[:used] > now) if self._expiring else self._live[:used].copy()
+        return View(self._terms[: self._used_terms], self._ends[:used], self._nums[:used], self._ids[:used], live)
+
+    def drop(self, num: int) -> None:
+        """Take a memory away, if it is here."""
+        place = self._moved.pop(num, -1)
+        if place < 0:
+            place = int(np.searchsorted(self._nums[: self._ordered], num))
+            if place >= self._ordered or self._nums[place] != num:
+                return
+        self._live[place] = False
+
+    def put(self, num: int, id: bytes, expires_at: int | None, packed: bytes) -> None:
+        """Put a memory here, in the place of its former version."""
+        self.drop(num)
+        terms = np.frombuffer(packed, "<u4")
+        self._reserve(len(terms))
+        place, start = self._used, self._used_terms
+        self._used_terms = start + len(terms)
+        self._terms[start : self._used_terms] = terms
+        self._ends[place] = self._used_terms
+        self._nums[place] = num
+        self._ids[place] = np.frombuffer(id, ">u8")
+        self._expires[place] = _NEVER if expires_at is None else expires_at
+        self._live[place] = True
+        self._used += 1
+        self._expiring = self._expiring or expires_at is not None
+        if place == self._ordered and (place == 0 or num > self._nums[place - 1]):
+            self._ordered += 1
+        else:
+            self._moved[num] = place
+
+    def is_wasteful(self) -> bool:
+        """Tell whether most places are empty, so that loading anew pays."""
+        return self._used > 1000 and int(np.count_nonzero(self._live[: self._used])) * 2 < self._used
+
+    def _reserve(self, terms: int) -> None:
+        if self._used_terms + terms > len(self._terms):
+            self._terms = _grown(self._terms, self._used_terms + terms)
+        if self._used == len(self._nums):
+            self._ends = _grown(self._ends, self._used + 1)
+            self._nums = _grown(self._nums, self._used + 1)
+            self._ids = _grown(self._ids, self._used + 1)
+            self._expires = _grown(self._expires, self._used + 1)
+            self._live = _grown(self._live, self._used + 1)
+
+
+class Shelves:
+    """The shelves of the namespaces asked for so far, brought up to date by the change log. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._shelves: dict[int, Shelf] = {}
+        self._terms: dict[str, int] = {}
+        self._seen: int | None = None
+
+    def refresh(self, connection: sqlite3.Connection) -> None:
+        """Take in what was committed since the last call, by whatever process."""
+        rows = [] if self._seen is None else connection.execute(_NEWS, (self._seen, _MOST_NEWS)).fetchall()
+        if self._seen is None or len(rows) == _MOST_NEWS:
+            self._shelves.clear()
+            self._terms.clear()
+            (self._seen,) = connection.execute(_LAST).fetchone()
+            return
+        if rows:
+            self._take_in(rows)
+
+    def get(self, connection: sqlite3.Connection, ns: int) -> Shelf:
+        """Return the shelf of a namespace, loading it when needed."""
+        shelf = self._shelves.get(ns)
+        if shelf is None:
+            shelf = self._shelves[ns] = Shelf(sorted(connection.execute(_LOAD, (ns,)).fetchall()))
+        return shelf
+
+    def is_loaded(self, ns: int) -> bool:
+        """Tell whether `get` has nothing to read."""
+        return ns in self._shelves
+
+    def numbers(self, connection: sqlite3.Connection, stems: Iterable[str]) -> dict[str, int]:
+        """Return the numbers of those of `stems` that any memory holds or held."""
+        from sfm_sqlite.codec import encode_json, key_of
+
+        asked = set(stems)
+        missing = asked - self._terms.keys()
+        if missing:
+            sql = "SELECT t.stem, t.num FROM json_each(?) j CROSS JOIN terms t ON t.key = j.value"
+            rows = connection.execute(sql, (encode_json([key_of(stem) for stem in missing]),))
+            self._terms.update((stem, num) for stem, num in rows if stem in missing)
+        return {stem: self._terms[stem] for stem in asked if stem in self._terms}
+
+    def _take_in(self, rows: Sequence[tuple[int, int, int, int, bytes | None, int, int | None, bytes]]) -> None:
+        if any(row[3] == _ERASED for row in rows):
+            self._terms.clear()
+        touched: set[int] = set()
+        newest = {row[2]: row for row in rows}
+        for _, ns, num, _, id, deleted, expires_at, packed in newest.values():
+            shelf = self._shelves.get(ns)
+            if shelf is not None and id is not None and not deleted:
+                shelf.put(num, id, expires_at, packed)
+                touched.add(ns)
+            elif shelf is not None:
+                shelf.drop(num)
+                touched.add(ns)
+        for ns in touched:
+            if self._shelves[ns].is_wasteful():
+                del self._shelves[ns]
+        self._seen = rows[-1][0]
+
+
+def _grown(values: NDArray[T], least: int) -> NDArray[T]:
+    grown = np.zeros((max(least, len(values) + len(values) // 4 + 64), *values.shape[1:]), values.dtype)
+    grown[: len(values)] = values
+    return grown
