@@ -79,4 +79,4 @@ def test_the_continuous_integration_runs_the_test_command_of_the_readme() -> Non
     """`.ci/run` calls exactly what users are told to call."""
     [command] = [block for block in blocks("bash") if "nox" in block]
     call = command.strip().split("&& ")[1]
-    assert re.search(rf"^(exec )?{re.escape(call)}$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.M)
+    assert re.search(rf"^ *{re.escape(call)}$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.M)

@@ -36,6 +36,7 @@ from sfm_core.text.analysis import analyse
 
 __all__ = ["Ports", "Services", "analyser", "wire"]
 
+_ENGLISH = "english"
 _REQUIRED = ("storage",)
 _COPIES = ("storage", "vectors")
 
@@ -86,7 +87,7 @@ def analyser(settings: Settings) -> Analyse:
 
     def read(memory: Memory) -> Analysis:
         language = language_of(languages, memory.namespace) if languages else None
-        return analyse(memory.content, memory.author, language or "english")
+        return analyse(memory.content, memory.author, language or _ENGLISH)
 
     return read
 
@@ -102,7 +103,7 @@ def wire(settings: Settings, plan: Plan, registry: Registry, ports: Ports, *, cl
     limits = settings.limits
     reader = MemoryReader(limits)
     analyse_memory = analyser(settings)
-    noted = ports.near_words is not None and _has(plan, registry, "storage", StorageCapability.VOCABULARY)
+    noted = ports.near_words is not None and StorageCapability.VOCABULARY in _able(plan, registry, "storage")
     projection = Projection(
         vectors=ports.vectors,
         embedding=ports.embedding,
@@ -116,7 +117,19 @@ def wire(settings: Settings, plan: Plan, registry: Registry, ports: Ports, *, cl
     copies = {slot: plan.slots[slot].backend for slot in _COPIES if slot in plan.slots}
     return Services(
         remember=Remember(committer, reader, analyse_memory),
-        recall=_recall(settings, plan, registry, ports, projector, clock),
+        recall=Recall(
+            ports.storage,
+            _able(plan, registry, "storage"),
+            vectors=ports.vectors,
+            vectors_able=_able(plan, registry, "vectors"),
+            embedding=ports.embedding,
+            near_words=ports.near_words,
+            limits=limits,
+            clock=clock,
+            language_of=lambda namespace: language_of(settings.languages, namespace) or _ENGLISH,
+            reached=projector.reached,
+            hooks=registry.hooks,
+        ),
         history=History(committer, analyse_memory),
         forget=Forget(committer, ports.vectors, copies),
         links=Links(committer),
@@ -151,7 +164,7 @@ def _checked(plan: Plan, ports: Ports) -> dict[str, Checked]:
     }
 
 
-def _has(plan: Plan, registry: Registry, slot: str, capability: StrEnum) -> bool:
-    """Whether the backend in `slot` declares `capability`."""
+def _able(plan: Plan, registry: Registry, slot: str) -> frozenset[StrEnum]:
+    """What the backend in `slot` declares that it can do."""
     filled = plan.slots.get(slot)
-    return filled is not None and capability in registry.backend(filled.port, filled.backend).capabilities
+    return frozenset() if filled is None else registry.backend(filled.port, filled.backend).capabilities
