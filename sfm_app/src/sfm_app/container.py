@@ -1,0 +1,57 @@
+"""The wiring table: ready objects by name. Lifecycles stay on the exit stack of `sfm_app.lifespan`."""
+
+from __future__ import annotations
+
+from dependency_injector.containers import DeclarativeContainer
+from dependency_injector.providers import Dependency, Singleton
+
+from sfm_app.background import Relay, Sweeper
+from sfm_app.http.limiter import Limiter
+from sfm_app.observability.metrics import Metrics
+from sfm_core.plugins.types import Port
+from sfm_core.ports.events import EventsCapability
+from sfm_core.runtime import Runtime
+
+__all__ = ["Container", "container_of"]
+
+
+class Container(DeclarativeContainer):
+    """What the application is made of: a `Dependency` per port and for the services, a `Singleton` per part of its own."""
+
+    settings: Dependency = Dependency()  # type: ignore[type-arg]
+    services: Dependency = Dependency()  # type: ignore[type-arg]
+    metrics: Dependency = Dependency()  # type: ignore[type-arg]
+
+    storage: Dependency = Dependency()  # type: ignore[type-arg]
+    vectors: Dependency = Dependency()  # type: ignore[type-arg]
+    cache: Dependency = Dependency()  # type: ignore[type-arg]
+    events: Dependency = Dependency()  # type: ignore[type-arg]
+    embedding: Dependency = Dependency()  # type: ignore[type-arg]
+    durable_events: Dependency = Dependency()  # type: ignore[type-arg]
+
+    limiter = Singleton(Limiter, cache, settings.provided.rate_limit, metrics)
+    sweeper = Singleton(Sweeper, services.provided.forget, metrics)
+    relay = Singleton(Relay, storage, events, metrics, source=settings.provided.source, durable=durable_events)
+
+
+def container_of(runtime: Runtime, metrics: Metrics) -> Container:
+    """Return the container over what `runtime` has opened."""
+    ports = runtime.ports
+    return Container(
+        settings=runtime.settings,
+        services=runtime.services,
+        metrics=metrics,
+        storage=ports.storage,
+        vectors=ports.vectors,
+        cache=ports.cache,
+        events=ports.events,
+        embedding=ports.embedding,
+        durable_events=_durable_events(runtime),
+    )
+
+
+def _durable_events(runtime: Runtime) -> bool:
+    slot = runtime.plan.slots.get(Port.EVENTS)
+    return slot is not None and (
+        EventsCapability.DURABLE in runtime.registry.backend(slot.port, slot.backend).capabilities
+    )
