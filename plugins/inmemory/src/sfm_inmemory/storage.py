@@ -48,6 +48,10 @@ class InmemoryStorage:
         self._state.commit()
         return results
 
+    async def answered(self, idempotency: Idempotency) -> Replayed | None:
+        """Return what is kept with an idempotency key: see the port."""
+        return self._replay(idempotency)
+
     async def get(self, ids: Sequence[str], *, now: datetime, as_of: datetime | None = None) -> list[Memory | None]:
         """Return the live memories with `ids`: see the port."""
         return [self._visible(self._state.records.get(id), now, as_of) for id in ids]
@@ -56,6 +60,10 @@ class InmemoryStorage:
         """Return the newest version of each id: see the port."""
         found = [self._state.records.get(id) for id in ids]
         return [record.newest if record is not None else None for record in found]
+
+    async def erased(self, ids: Sequence[str]) -> set[str]:
+        """Return those of `ids` that were erased."""
+        return {id for id in ids if id in self._state.erased}
 
     async def history(self, id: str, *, limit: int, before: int | None = None) -> list[Stored]:
         """Return versions of `id`, newest first: see the port."""

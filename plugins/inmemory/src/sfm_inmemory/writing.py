@@ -154,7 +154,10 @@ class Writer:
             self._require_free_coordinate(memory, memory.updated_at)
         kind: ChangeType = "memory.deleted" if write.deleted else "memory.created"
         sequence = self._state.log(kind, memory, time=memory.updated_at)
-        versions = tuple(Stored(memory=version, deleted=False, sequence=sequence) for version in write.versions[:-1])
+        versions = tuple(
+            Stored(memory=version, deleted=version.version in write.tombstones, sequence=sequence)
+            for version in write.versions[:-1]
+        )
         newest = Stored(memory=memory, deleted=write.deleted, sequence=sequence)
         self._place(None, (*versions, newest), write.analysis, write.digest)
         return Applied(memory, "created", sequence)

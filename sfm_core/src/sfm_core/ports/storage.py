@@ -154,6 +154,16 @@ class Storage(Protocol):
         """
         ...
 
+    async def answered(self, idempotency: Idempotency) -> Replayed | None:
+        """Return what is kept with an idempotency key, None when it is free (or its lifetime is over); nothing is claimed.
+
+        Lets a repeated request be answered although what it asks for cannot be done twice. `apply` asks again.
+
+        Raises:
+            IdempotencyMismatch: the key was used for another request: test_an_answered_key_can_be_asked_for.
+        """
+        ...
+
     async def get(self, ids: Sequence[str], *, now: datetime, as_of: datetime | None = None) -> list[Memory | None]:
         """Return the live memories with `ids`, in that order, None for one that is unknown, deleted, expired or erased.
 
@@ -167,6 +177,10 @@ class Storage(Protocol):
 
     async def locate(self, ids: Sequence[str]) -> list[Stored | None]:
         """Return the newest version of each id, tombstones included, expired or not; None for unknown and erased."""
+        ...
+
+    async def erased(self, ids: Sequence[str]) -> set[str]:
+        """Return those of `ids` that were erased: test_erased_ids_are_known."""
         ...
 
     async def history(self, id: str, *, limit: int, before: int | None = None) -> list[Stored]:

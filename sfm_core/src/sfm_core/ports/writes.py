@@ -177,8 +177,9 @@ class StartOperation(Struct, frozen=True, kw_only=True):
 
 
 class ImportMemory(Struct, frozen=True, kw_only=True):
-    """Store all versions (oldest first, versions rising) of a memory from an archive, tombstone included.
+    """Store all versions (oldest first, versions rising) of a memory from an archive, tombstones included.
 
+    `deleted` says that the newest version is a tombstone, `tombstones` which of the earlier ones are.
     An id that is stored with the same newest version and equal content of it is skipped ("duplicate"); any other taken
     id, and an erased one, is a `Conflict`; so is a coordinate held by another live memory. Writes one change:
     `memory.created` (or `memory.deleted` for a tombstone) with the newest version.
@@ -188,6 +189,7 @@ class ImportMemory(Struct, frozen=True, kw_only=True):
     analysis: Analysis
     digest: bytes
     deleted: bool = False
+    tombstones: frozenset[int] = frozenset()
 
 
 class ImportLink(Struct, frozen=True, kw_only=True):

@@ -75,6 +75,21 @@ class ImportTests(Suite):
         [change] = await backend.changes(HERE, after=applied(result).sequence - 1, limit=9)
         assert (change.type, change.version) == ("memory.deleted", 4)
 
+    async def test_an_imported_history_keeps_its_tombstones(self, backend: Storage) -> None:
+        """A version that was a tombstone between two lives hides the past of its time."""
+        versions = three_versions()
+        await write(backend, replace(importing(*versions), tombstones=frozenset({2})))
+        history = await backend.history(versions[0].id, limit=9)
+        assert [(stored.memory.version, stored.deleted) for stored in history] == [(4, False), (2, True), (1, False)]
+        for seconds, there in ((5, versions[0]), (15, None), (25, versions[2])):
+            assert await backend.get([versions[0].id], now=at(30), as_of=at(seconds)) == [there]
+
+    async def test_erased_ids_are_known(self, backend: Storage) -> None:
+        """Erased, not deleted or unknown ones."""
+        one, two = await store(backend, put("one"), put("two"))
+        await store(backend, erase(one), remove(two))
+        assert await backend.erased([one.id, two.id, memory("unknown").id]) == {one.id}
+
     async def test_a_second_import_adds_nothing(self, backend: Storage) -> None:
         """Live or tombstone, the same newest version is skipped without a change row."""
         live, gone = importing(*three_versions()), importing(memory("gone"), deleted=True)

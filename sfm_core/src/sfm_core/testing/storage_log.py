@@ -202,6 +202,22 @@ class IdempotencyTests(Suite):
             await backend.apply([remove(memory("unknown"))], idempotency=claim())
         assert isinstance(await backend.apply([put("one")], idempotency=claim(request=b"r2")), list)
 
+    async def test_an_answered_key_can_be_asked_for(self, backend: Storage) -> None:
+        """Asking claims nothing, gives what a replay would give, and refuses another request."""
+        assert await backend.answered(claim()) is None
+        await backend.apply([put("one")], idempotency=claim())
+        assert await backend.answered(claim()) == await backend.apply([put("one")], idempotency=claim())
+        assert await backend.answered(claim(request=b"r2", seconds=61)) is None
+        with pytest.raises(IdempotencyMismatch):
+            await backend.answered(claim(request=b"r2"))
+
+    async def test_a_call_without_writes_claims_its_key(self, backend: Storage) -> None:
+        """An answer that needed no write is kept as well."""
+        assert await backend.apply([], idempotency=claim(n=1)) == []
+        replayed = await backend.answered(claim())
+        assert replayed is not None
+        assert json.loads(replayed.answer) == {"results": [], "note": {"n": 1}}
+
     async def test_what_is_kept_with_a_key_is_thin(self, backend: Storage) -> None:
         """No content, payload, author or tag is in it."""
         write = put("secret content", payload={"secret": "secret"}, author="secret", tags=("secret",), thread="secret")
