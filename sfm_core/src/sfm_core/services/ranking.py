@@ -1,0 +1,197 @@
+"""The score of a candidate: pure functions over what the arms found. The weights were measured, see docs/concepts.
+
+near(m)  = words / best words of this question + 1.5 x cosine (+ a share over links, when asked)
+score(m) = near(m)
+         + shares of the near of its neighbours in the thread + a share of the best near in the thread
+         + author + time expression + date + length - questions (+ a preference, when asked)
+
+Only the order inside one answer means anything; `relative` maps it to 0..1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+
+from msgspec import Struct
+
+from sfm_core.model.query import Part, Prefer
+from sfm_core.ports.storage import Candidate
+from sfm_core.text.dates import Wanted, closeness
+from sfm_core.text.moments import Intent
+
+__all__ = ["Evidence", "Ranking", "Signals", "relative"]
+
+COSINE = 1.5
+AUTHOR = 0.6
+BEFORE = (0.4, 0.2)
+"""Of the near of the turn before, and of the one before that."""
+AFTER = (0.25, 0.1)
+THREAD = 0.3
+TIME = 0.4
+DATE = 1.5
+QUESTIONS = -0.25
+LENGTH = 0.1
+PREFER = 0.2
+"""Small beside one matching word: a preference decides between near ties and no more."""
+RECENT_DAYS = 7.0
+"""A memory that is so many days older than the newest candidate has half of its recency."""
+
+
+class Evidence(Struct, frozen=True):
+    """What the arms found, by memory id: raw scores of words, cosines, and shares over links."""
+
+    words: Mapping[str, float]
+    cosines: Mapping[str, float]
+    links: Mapping[str, float]
+
+    def near(self) -> dict[str, float]:
+        """Return how near each found memory is to the question, by words, meaning and links."""
+        best = max(self.words.values(), default=0.0)
+        near = {id: score / best for id, score in self.words.items()} if best > 0 else {}
+        for id, cosine in self.cosines.items():
+            near[id] = near.get(id, 0.0) + COSINE * cosine
+        for id, share in self.links.items():
+            near[id] = near.get(id, 0.0) + share
+        return near
+
+
+class Signals(Struct, frozen=True):
+    """What the question says besides its words, and what the caller prefers."""
+
+    authors: frozenset[str] = frozenset()
+    intent: Intent = ""
+    dates: Sequence[Wanted] = ()
+    prefer: Prefer | None = None
+
+
+class Ranking:
+    """The scores of `candidates`, worked out once.
+
+    Args:
+        candidates: everything that may be answered; what the evidence names besides is left out.
+        evidence, signals: what is known of them and of the question.
+    """
+
+    def __init__(self, candidates: Mapping[str, Candidate], evidence: Evidence, signals: Signals) -> None:
+        self._candidates = candidates
+        self._evidence = evidence
+        self._near = {id: value for id, value in evidence.near().items() if id in candidates}
+        self._best = _best_of_threads(candidates, self._near)
+        self._boost = _Boost(signals, candidates)
+
+    def order(self) -> list[tuple[str, float]]:
+        """Return (id, score) of all candidates, best first, ties by id."""
+        near, best, boost = self._near, self._best, self._boost
+        shares = _shares(self._candidates, near)
+        totals = []
+        for id, c in self._candidates.items():
+            total = near.get(id, 0.0) + shares.get(id, 0.0) + LENGTH * _log_length(c.length) + QUESTIONS * c.asks
+            if c.thread is not None:
+                total += THREAD * best.get((c.namespace, c.thread), 0.0)
+            if boost.any:
+                total += boost.of(c)
+            totals.append((-total, id))
+        totals.sort()
+        return [(id, -total) for total, id in totals]
+
+    def parts(self, id: str) -> tuple[Part, ...]:
+        """Return the parts of the score of candidate `id`, those that added nothing left out; they sum up to its score."""
+        c = self._candidates[id]
+        most = max(self._evidence.words.values(), default=0.0) or 1.0
+        thread = self._best.get((c.namespace, c.thread), 0.0) if c.thread is not None else 0.0
+        values = [
+            ("words", self._evidence.words.get(id, 0.0) / most, 1.0),
+            ("cosine", self._evidence.cosines.get(id, 0.0), COSINE),
+            ("links", self._evidence.links.get(id, 0.0), 1.0),
+            *self._turns(id),
+            ("thread", thread, THREAD),
+            ("length", _log_length(c.length), LENGTH),
+            ("questions", c.asks, QUESTIONS),
+            *self._boost.parts(c),
+        ]
+        return tuple(Part(name, value, weight, value * weight) for name, value, weight in values if value)
+
+    def _turns(self, id: str) -> Iterable[tuple[str, float, float]]:
+        for other, value in self._near.items():
+            c = self._candidates[other]
+            if id in c.before:
+                place = c.before.index(id)
+                yield f"turn_after_{place + 1}", value, AFTER[place]
+            if id in c.after:
+                place = c.after.index(id)
+                yield f"turn_before_{place + 1}", value, BEFORE[place]
+
+
+def relative(total: float, best: float) -> float:
+    """Return a score in 0..1: the share of the best score of the answer, 0 when it is not above 0."""
+    return min(1.0, max(0.0, total / best)) if best > 0 else 0.0
+
+
+def _shares(candidates: Mapping[str, Candidate], near: Mapping[str, float]) -> dict[str, float]:
+    """Return what each memory gets from its neighbours: those before a hit are told that the hit comes after them."""
+    shares: dict[str, float] = {}
+    for id, value in near.items():
+        c = candidates[id]
+        for neighbour, weight in zip(c.before, AFTER, strict=False):
+            shares[neighbour] = shares.get(neighbour, 0.0) + weight * value
+        for neighbour, weight in zip(c.after, BEFORE, strict=False):
+            shares[neighbour] = shares.get(neighbour, 0.0) + weight * value
+    return shares
+
+
+def _best_of_threads(candidates: Mapping[str, Candidate], near: Mapping[str, float]) -> dict[tuple[str, str], float]:
+    best: dict[tuple[str, str], float] = {}
+    for id, value in near.items():
+        c = candidates[id]
+        if c.thread is not None:
+            key = (c.namespace, c.thread)
+            if value > best.get(key, 0.0):
+                best[key] = value
+    return best
+
+
+class _Boost:
+    """The parts that depend on what the question says besides its words."""
+
+    def __init__(self, signals: Signals, candidates: Mapping[str, Candidate]) -> None:
+        self._signals = signals
+        self._days: dict[datetime, float] = {}
+        self._newest: datetime | None = None
+        if signals.prefer == "recent":
+            self._newest = max((c.occurred_at for c in candidates.values()), default=None)
+        self.any = bool(signals.authors or signals.intent or signals.dates or signals.prefer)
+
+    def of(self, c: Candidate) -> float:
+        return sum(value * weight for _, value, weight in self.parts(c))
+
+    def parts(self, c: Candidate) -> list[tuple[str, float, float]]:
+        signals = self._signals
+        parts: list[tuple[str, float, float]] = []
+        if c.author in signals.authors:
+            parts.append(("author", 1.0, AUTHOR))
+        if signals.intent == "when" and c.time:
+            parts.append(("time", 1.0, TIME))
+        elif signals.intent == "long" and (c.duration or c.time):
+            parts.append(("duration", 1.0 if c.duration else 0.5, TIME))
+        if signals.dates:
+            parts.append(("date", self._closeness(c.occurred_at), DATE))
+        if self._newest is not None:
+            age = (self._newest - c.occurred_at).total_seconds() / 86_400
+            parts.append(("recent", 1.0 / (1.0 + age / RECENT_DAYS), PREFER))
+        elif signals.prefer == "important":
+            parts.append(("important", c.importance, PREFER))
+        return parts
+
+    def _closeness(self, when: datetime) -> float:
+        value = self._days.get(when)
+        if value is None:
+            value = self._days[when] = closeness(when, self._signals.dates)
+        return value
+
+
+@lru_cache(maxsize=4096)
+def _log_length(length: int) -> float:
+    return math.log1p(length)

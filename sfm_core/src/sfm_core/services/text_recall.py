@@ -1,0 +1,163 @@
+"""Recall by a question, over the arms of a plan, of the present or of a past moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+from msgspec import Struct
+
+from sfm_core.errors import CapabilityNotSupported
+from sfm_core.model.memory import Memory
+from sfm_core.model.query import Answer
+from sfm_core.ports.embedding import Embedding
+from sfm_core.ports.storage import Candidate, Storage
+from sfm_core.ports.writes import Analysis
+from sfm_core.services.arms import (
+    LEXICAL,
+    LINKS,
+    TIME,
+    VECTORS,
+    Arm,
+    Found,
+    Scores,
+    Texts,
+    lexical_arm,
+    link_arm,
+    run,
+    time_arm,
+    word_groups,
+)
+from sfm_core.services.asked import Asked
+from sfm_core.services.near import NearWords
+from sfm_core.services.past import read_past
+from sfm_core.services.ranking import Evidence, Ranking, Signals
+from sfm_core.services.reply import Ranked, Replies
+from sfm_core.services.vector_arm import VectorArm
+from sfm_core.text.analysis import Analyser, analyser_of
+from sfm_core.text.question import Question, keys_of, read_question
+
+__all__ = ["TextRecall"]
+
+_MAY_FAIL = frozenset({VECTORS})
+
+
+class TextRecall(Struct, frozen=True, kw_only=True):
+    """Answers questions.
+
+    Attributes:
+        storage: the records; `texts` is the same storage when it ranks by words.
+        near: near words, None when the plan has none.
+        vector_arm, embedding: the vector arm, when the plan has both.
+        candidates: how many memories each arm hands over.
+        language_of: the language of a namespace.
+    """
+
+    storage: Storage
+    texts: Texts | None
+    near: NearWords | None
+    vector_arm: VectorArm | None
+    embedding: Embedding | None
+    candidates: int
+    language_of: Callable[[str], str]
+
+    async def recall(self, asked: Asked, partial: tuple[str, ...]) -> Answer:
+        """Return the `k` best memories for a question about the present."""
+        if self.texts is None:
+            raise CapabilityNotSupported(
+                "recall/lexical: a text query needs a storage with the capability full_text; this plan's has none"
+            )
+        analyser = analyser_of(self.language_of(asked.scope.namespace))
+        question = await self._understand(asked, self.texts, analyser)
+        versions: dict[str, int] = {}
+        found = await run(self._arms(asked, self.texts, question, versions), asked.left(), may_fail=_MAY_FAIL)
+        if asked.query.expand_links:
+            found = await self._linked(asked, found)
+        scores = found.scores
+        ids = dict.fromkeys(id for arm in scores.values() for id in arm)
+        candidates = await self.texts.candidates(list(ids), now=asked.now, filter=asked.filter)
+        cosines = {
+            id: cosine for id, cosine in scores.get(VECTORS, {}).items() if _fresh(candidates.get(id), versions[id])
+        }
+        evidence = Evidence(scores.get(LEXICAL, {}), cosines, scores.get(LINKS, {}))
+        stems: set[str] = set()
+        if asked.query.explain:
+            groups = await word_groups(self.near, asked, question)
+            stems = {stem for group in groups for stem, _ in group.alternatives}
+        found = Found(scores, (*partial, *found.missing), found.ms)
+        return await self._answer(asked, question, analyser, candidates, evidence, found, stems)
+
+    async def recall_past(self, asked: Asked, partial: tuple[str, ...]) -> Answer:
+        """Return the `k` best memories as they were at `asked.as_of`, by words, threads, authors and dates."""
+        analyser = analyser_of(self.language_of(asked.scope.namespace))
+        started = time.perf_counter()
+
+        def analyse(memory: Memory) -> Analysis:
+            return analyser.analyse(memory.content, memory.author)
+
+        past, complete = await read_past(self.storage, asked, analyse, seconds=asked.left())
+        text = cast(str, asked.query.query)
+        keys = keys_of(text)
+        question = read_question(text, analyser, asked.as_of or asked.now, keys, past.authors(list(keys)))
+        stems = {word.stem for word in question.words}
+        words = past.score(sorted(stems))
+        candidates = past.candidates if question.dates else past.around(words)
+        ms = {LEXICAL: (time.perf_counter() - started) * 1e3}
+        found = Found({LEXICAL: words}, partial if complete else (*partial, LEXICAL), ms)
+        return await self._answer(asked, question, analyser, candidates, Evidence(words, {}, {}), found, stems)
+
+    async def _answer(
+        self,
+        asked: Asked,
+        question: Question,
+        analyser: Analyser,
+        candidates: Mapping[str, Candidate],
+        evidence: Evidence,
+        found: Found,
+        stems: set[str],
+    ) -> Answer:
+        signals = Signals(question.authors, question.intent, question.dates, asked.query.prefer)
+        ranking = Ranking(candidates, evidence, signals)
+        ranked = Ranked(ranking, found, stems, question.authors)
+        return await Replies(self.storage).build(asked, ranked, analyser)
+
+    async def _understand(self, asked: Asked, texts: Texts, analyser: Analyser) -> Question:
+        text = cast(str, asked.query.query)
+        keys = keys_of(text)
+        known: Mapping[str, Sequence[str]] = {}
+        with contextlib.suppress(TimeoutError):  # the deadline has passed then, and every arm will be named as missing
+            async with asyncio.timeout(asked.left()):
+                known = await texts.authors(asked.scope, list(keys))
+        return read_question(text, analyser, asked.now, keys, known)
+
+    def _arms(self, asked: Asked, texts: Texts, question: Question, versions: dict[str, int]) -> dict[str, Arm]:
+        limit = max(self.candidates, asked.query.k)
+        arms: dict[str, Arm] = {LEXICAL: lambda: lexical_arm(texts, self.near, asked, question, limit)}
+        if question.dates:
+            arms[TIME] = lambda: time_arm(texts, asked, question, limit)
+        arm, embedding = self.vector_arm, self.embedding
+        if arm is not None and embedding is not None:
+            arms[VECTORS] = lambda: _meaning(arm, embedding, asked, question, limit, versions)
+        return arms
+
+    async def _linked(self, asked: Asked, found: Found) -> Found:
+        near = Evidence(found.scores.get(LEXICAL, {}), found.scores.get(VECTORS, {}), {}).near()
+        more = await run({LINKS: lambda: link_arm(self.storage, asked, near)}, asked.left(), may_fail=_MAY_FAIL)
+        return Found(found.scores | more.scores, (*found.missing, *more.missing), found.ms | more.ms)
+
+
+async def _meaning(
+    arm: VectorArm, embedding: Embedding, asked: Asked, question: Question, limit: int, versions: dict[str, int]
+) -> Scores:
+    """Find memories by the cosine of their content with the question; note the version that each vector is of."""
+    (vector,) = await embedding.embed([question.text])
+    hits = await arm.search(asked, vector, limit)
+    versions.update((hit.id, hit.version) for hit in hits)
+    return {hit.id: hit.cosine for hit in hits}
+
+
+def _fresh(candidate: Candidate | None, version: int) -> bool:
+    return candidate is not None and candidate.version == version
