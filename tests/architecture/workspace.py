@@ -167,6 +167,12 @@ class Distribution:
         return frozenset(import_name(required(entry)) for entry in self.requirements)
 
     @cached_property
+    def optional(self) -> frozenset[str]:
+        """Return the top-level packages that its extras bring."""
+        extras = self.project.get("optional-dependencies", {}).values()
+        return frozenset(import_name(required(entry)) for extra in extras for entry in extra)
+
+    @cached_property
     def modules(self) -> tuple[Module, ...]:
         """Return its source files."""
         return tuple(Module(path) for path in sorted((self.folder / "src").rglob("*.py")))
