@@ -6,7 +6,8 @@ import pytest
 
 from sfm_core.errors import PluginError
 from sfm_core.plugins.host import PluginHost
-from sfm_core.plugins.types import Port
+from sfm_core.plugins.types import OpenContext, Port
+from sfm_core.ports.vectors import Space
 
 SPEC = "BackendSpec(port=Port.STORAGE, name='odd', config=Config, open=opened)"
 
@@ -163,3 +164,12 @@ def test_a_backend_that_lies_about_a_capability_is_refused_by_name(site):
     site.add("liar", "from sfm_core.ports.embedding import EmbeddingCapability\n" + site.code("liar", body))
     with pytest.raises(PluginError, match="plugin 'liar': the embedding backend 'liar' declares capability words"):
         PluginHost().load(["liar"]).verify(Port.EMBEDDING, "liar", object())
+
+
+@pytest.mark.parametrize("name", ["inmemory", "nearwords"])
+async def test_the_plugins_of_this_project_have_what_they_declare(name, tmp_path):
+    """Every backend of an installed plugin, opened, has the methods of its port and capabilities."""
+    registry = PluginHost().load([name])
+    for spec in registry.specs(name):
+        async with spec.open(spec.config(), OpenContext(data_dir=tmp_path, space=Space(8, "test"))) as opened:
+            registry.verify(spec.port, spec.name, opened)

@@ -12,12 +12,12 @@ from sfm_core.errors import PluginError, shown
 from sfm_core.plugins.contracts import CAPABILITIES
 from sfm_core.plugins.types import API_VERSION, BackendSpec, PluginInfo, Port, Stability
 
-__all__ = ["NAME", "check_backends", "check_info"]
+__all__ = ["ALLOWED_NAME", "NAME", "RESERVED", "check_backends", "check_info"]
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
-ALLOWED_NAME = "lower-case letters, digits, - and _, after a letter; not limits and not none"
-RESERVED = frozenset({"limits", "none"})
-"""`SFM_LIMITS__...` are settings of the core, and `none` empties a slot."""
+RESERVED = frozenset({"app", "core", "limits", "none"})
+"""`sfm_app` and `sfm_core` are packages, `SFM_LIMITS__...` are settings of the core, and `none` empties a slot."""
+ALLOWED_NAME = f"lower-case letters, digits, - and _, after a letter; not {', '.join(sorted(RESERVED))}"
 
 
 def check_info(result: object, name: str | None) -> PluginInfo:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from sfm_core.plugins.types import Port
 from sfm_core.ports.cache import Cache, CacheCapability
 from sfm_core.ports.embedding import Embedding, EmbeddingCapability, WordVectors
-from sfm_core.ports.events import Events, EventsCapability
+from sfm_core.ports.events import DeadLetters, Events, EventsCapability
 from sfm_core.ports.storage import FullText, Matching, Storage, StorageCapability, Vocabulary
 from sfm_core.ports.vectors import Vectors, VectorsCapability
 
@@ -34,6 +34,7 @@ _ABILITIES: Mapping[StrEnum, type] = {
     StorageCapability.FULL_TEXT: FullText,
     StorageCapability.MATCHING: Matching,
     StorageCapability.VOCABULARY: Vocabulary,
+    EventsCapability.DEAD_LETTERS: DeadLetters,
     EmbeddingCapability.TEXTS: Embedding,
     EmbeddingCapability.WORDS: WordVectors,
 }
