@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from sfm_core.errors import ConfigError
 from sfm_core.plugins.specs import hookimpl
 from sfm_core.plugins.types import API_VERSION, BackendSpec, OpenContext, PluginInfo, Port
 from sfm_core.ports.events import EventsCapability
@@ -27,6 +28,8 @@ async def _open_storage(config: InmemoryConfig, context: OpenContext) -> AsyncIt
 async def _open_vectors(config: InmemoryConfig, context: OpenContext) -> AsyncIterator[Any]:
     from sfm_inmemory.vectors import InmemoryVectors
 
+    if context.space is None:
+        raise ConfigError("inmemory/vectors: opened without saying what its vectors are")
     yield InmemoryVectors(context.space)
 
 

@@ -29,7 +29,7 @@ class _Row(Struct, frozen=True):
 class InmemoryVectors:
     """The vectors port, exact, with `among` and `filter` applied before the best are taken."""
 
-    def __init__(self, space: Space | None = None) -> None:
+    def __init__(self, space: Space) -> None:
         self._space = space
         self._forget()
 
@@ -95,7 +95,7 @@ class InmemoryVectors:
         self._versions: dict[str, int] = {}
         self._places: dict[str, int] = {}
         self._rows: list[_Row] = []
-        self._matrix: Any = np.zeros((0, 0), dtype=np.float32)
+        self._matrix: Any = np.zeros((0, self._space.dimension), dtype=np.float32)
 
     def _write(self, point: Point) -> None:
         row = _Row(point.id, point.version, point.namespace, point.memory)
@@ -105,7 +105,7 @@ class InmemoryVectors:
         self._rows[place] = row
         unit = _unit(point.vector)
         if place >= len(self._matrix):
-            grown = np.zeros((max(_FIRST_ROWS, 2 * place), len(unit)), dtype=np.float32)
+            grown = np.zeros((max(_FIRST_ROWS, 2 * place), self._space.dimension), dtype=np.float32)
             grown[:place] = self._matrix[:place]
             self._matrix = grown
         self._matrix[place] = unit

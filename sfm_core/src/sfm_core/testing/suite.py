@@ -15,7 +15,7 @@ from sfm_core.plugins.types import BackendSpec, OpenContext, Port
 from sfm_core.ports.vectors import Space
 from sfm_core.testing.opener import Opener
 
-__all__ = ["KIT", "SPACE", "Suite", "tests_of"]
+__all__ = ["KIT", "SPACE", "Suite", "files_under", "tests_of"]
 
 KIT = "sfm_core.testing"
 SPACE = Space(dimension=8, fingerprint="kit/8")
@@ -24,6 +24,13 @@ SPACE = Space(dimension=8, fingerprint="kit/8")
 def tests_of(suite: type) -> list[str]:
     """Return the names of the tests of a suite class."""
     return sorted(name for name in dir(suite) if name.startswith("test_"))
+
+
+def files_under(folder: Path | None) -> dict[str, bytes]:
+    """Return the bytes of every file under `folder`; nothing when there is no folder."""
+    if folder is None:
+        return {}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 class Suite:

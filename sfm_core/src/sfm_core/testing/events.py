@@ -1,0 +1,261 @@
+"""The conformance suites of the events port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+from sfm_core.model.event import Change, Event, event_of
+from sfm_core.plugins.types import Port
+from sfm_core.ports.events import DeadLetters, Delivery, Events, EventsCapability, Subscription
+from sfm_core.testing.build import at, new_id
+from sfm_core.testing.opener import Opener
+from sfm_core.testing.suite import Suite
+
+__all__ = ["DeadLettersSuite", "DurableEventsSuite", "EventsSuite", "SharedEventsSuite", "change_events", "drain"]
+
+PATIENCE = 20.0
+
+
+def change_events(count: int, *, namespaces: Sequence[str] = ("acme/agent",), first: int = 1) -> list[Event]:
+    """Return events of that many changes, over the namespaces in turn."""
+    return [
+        event_of(
+            Change(
+                sequence=number,
+                type="memory.created",
+                memory_id=new_id(),
+                version=1,
+                namespace=namespaces[number % len(namespaces)],
+                time=at(number),
+                target=new_id() if number % 5 == 0 else None,
+            ),
+            "urn:kit",
+        )
+        for number in range(first, first + count)
+    ]
+
+
+async def take(member: Subscription, count: int, *, commit: bool = True, limit: int = 7) -> list[Delivery]:
+    """Receive exactly `count` deliveries within `PATIENCE`."""
+    found: list[Delivery] = []
+    async with asyncio.timeout(PATIENCE):
+        while len(found) < count:
+            part = await member.receive(limit=min(limit, count - len(found)), timeout=1.0)
+            assert len(part) <= min(limit, count - len(found))
+            if commit:
+                await member.commit(part)
+            found += part
+    return found
+
+
+async def drain(backend: Events, group: str, quiet: float = 0.5) -> list[Event]:
+    """Return, as a new member of `group`, everything that comes until nothing came for `quiet` seconds; commits it."""
+    found: list[Event] = []
+    async with backend.subscribe(group) as member:
+        while part := await member.receive(limit=100, timeout=quiet):
+            await member.commit(part)
+            found += events_of(part)
+    return found
+
+
+def events_of(deliveries: Sequence[Delivery]) -> list[Event]:
+    """Return the events of deliveries that could be read."""
+    return [delivery.event for delivery in deliveries if delivery.event is not None]
+
+
+def ids(events: Sequence[Event]) -> list[str]:
+    """Return the ids of events."""
+    return [event.id for event in events]
+
+
+class EventsTests(Suite):
+    """The base of these suites. `quiet` is how many seconds without a delivery mean that nothing more will come."""
+
+    port = Port.EVENTS
+    quiet: ClassVar[float] = 0.5
+
+
+class EventsSuite(EventsTests):
+    """What every event bus must do."""
+
+    async def test_each_group_gets_every_event(self, backend: Events) -> None:
+        """As it was published, and a group that is new starts at the oldest one."""
+        events = change_events(20)
+        async with backend.subscribe("index") as early:
+            await backend.publish(events[:10])
+            await backend.publish(events[10:])
+            assert events_of(await take(early, 20)) == events
+        async with backend.subscribe("audit") as late:
+            assert events_of(await take(late, 20)) == events
+
+    async def test_a_quiet_bus_answers_with_nothing(self, backend: Events) -> None:
+        """`receive` ends with its timeout; nothing published is fine."""
+        await backend.publish([])
+        async with asyncio.timeout(PATIENCE), backend.subscribe("index") as member:
+            assert await member.receive(limit=9, timeout=0.01) == []
+        await backend.check()
+
+    async def test_a_waiting_member_is_woken(self, backend: Events) -> None:
+        """An event that is published while a member waits reaches it."""
+        [event] = change_events(1)
+        async with backend.subscribe("index") as member:
+            waiting = asyncio.create_task(take(member, 1))
+            await asyncio.sleep(0.01)
+            await backend.publish([event])
+            assert events_of(await waiting) == [event]
+
+    async def test_order_is_kept_per_namespace(self, backend: Events) -> None:
+        """Whatever the batches, each namespace's events come in their order."""
+        names = ["a", "a-b", "b"]
+        events = change_events(60, namespaces=names)
+        async with backend.subscribe("index") as member:
+            for start in range(0, 60, 7):
+                await backend.publish(events[start : start + 7])
+            found = events_of(await take(member, 60))
+        for name in names:
+            expected = [event.id for event in events if event.data.namespace == name]
+            assert [event.id for event in found if event.data.namespace == name] == expected
+
+    async def test_members_of_a_group_share_the_work(self, backend: Events) -> None:
+        """No event goes to two of them when both commit; together they get all of it."""
+        events = change_events(40, namespaces=[f"n{n}" for n in range(8)])
+        await backend.publish(events)
+        found: list[str] = []
+        async with backend.subscribe("index") as one, backend.subscribe("index") as two:
+            async with asyncio.timeout(PATIENCE):
+                while len(found) < 40:
+                    for member in (one, two):
+                        part = await member.receive(limit=5, timeout=0.1)
+                        await member.commit(part)
+                        found += ids(events_of(part))
+        assert sorted(found) == sorted(ids(events))
+
+    async def test_a_namespace_is_in_one_hand_at_a_time(self, backend: Events) -> None:
+        """While a member holds an event, no other member gets a later one of the same namespace."""
+        await backend.publish(change_events(4))
+        async with backend.subscribe("index") as one, backend.subscribe("index") as two:
+            members = [one, two]
+            first: list[Delivery] = []
+            async with asyncio.timeout(PATIENCE):
+                while not first:
+                    holder = members[0]
+                    first = await holder.receive(limit=1, timeout=0.2)
+                    members.reverse()
+            other = members[0]
+            assert other is not holder
+            assert await other.receive(limit=9, timeout=self.quiet) == []
+
+    async def test_what_is_not_committed_comes_again(self, backend: Events) -> None:
+        """After its member is gone, to the next one, marked as repeated; what was committed does not."""
+        events = change_events(6)
+        await backend.publish(events)
+        async with backend.subscribe("index") as member:
+            held = await take(member, 6, commit=False)
+            await member.commit(held[:2])
+        async with backend.subscribe("index") as member:
+            again = await take(member, 4)
+        assert ids(events_of(again)) == ids(events[2:])
+        assert await drain(backend, "index", self.quiet) == []
+
+    async def test_a_failing_consumer_loses_nothing(self, backend: Events) -> None:
+        """An exception inside the subscription is the same as leaving it."""
+        await backend.publish(change_events(3))
+        try:
+            async with backend.subscribe("index") as member:
+                await take(member, 3, commit=False)
+                raise LookupError
+        except LookupError:
+            assert len(await drain(backend, "index", self.quiet)) == 3
+
+    async def test_a_rejected_event_does_not_come_again(self, backend: Events) -> None:
+        """Giving up is a kind of committing; the next events are not held up."""
+        events = change_events(3)
+        await backend.publish(events)
+        async with backend.subscribe("index") as member:
+            held = await take(member, 3, commit=False)
+            await member.reject(held[0], error="cannot be read")
+            await member.commit(held[1:])
+        assert await drain(backend, "index", self.quiet) == []
+
+    async def test_repeats_are_delivered_as_repeats(self, backend: Events) -> None:
+        """Publishing again delivers again, with the same id."""
+        events = change_events(2)
+        await backend.publish(events)
+        await backend.publish(events)
+        async with backend.subscribe("index") as member:
+            assert ids(events_of(await take(member, 4))) == ids(events) * 2
+
+
+class _Lettered(Events, DeadLetters, Protocol):
+    """A bus that keeps dead letters."""
+
+
+class DeadLettersSuite(EventsTests):
+    """What an event bus with DEAD_LETTERS must do."""
+
+    capability = EventsCapability.DEAD_LETTERS
+
+    async def test_a_rejected_event_becomes_a_dead_letter(self, backend: _Lettered) -> None:
+        """With its event and the reason, of its group only, oldest first."""
+        events = change_events(3)
+        await backend.publish(events)
+        async with backend.subscribe("index") as member:
+            held = await take(member, 3, commit=False)
+            await member.reject(held[0], error="first reason")
+            await member.reject(held[2], error="second reason")
+            await member.commit([held[1]])
+        letters = await backend.dead_letters("index", limit=9)
+        assert [letter.delivery.event for letter in letters] == [events[0], events[2]]
+        assert [(letter.group, letter.error) for letter in letters] == [
+            ("index", "first reason"),
+            ("index", "second reason"),
+        ]
+        assert [letter.error for letter in await backend.dead_letters("index", limit=1)] == ["first reason"]
+        assert await backend.dead_letters("audit", limit=9) == []
+
+    async def test_a_replayed_dead_letter_comes_again(self, backend: _Lettered) -> None:
+        """To its group, and it is a dead letter no longer."""
+        events = change_events(2)
+        await backend.publish(events)
+        async with backend.subscribe("index") as member:
+            for delivery in await take(member, 2, commit=False):
+                await member.reject(delivery, error="reason")
+        first, second = await backend.dead_letters("index", limit=9)
+        await backend.replay("index", [first])
+        assert await drain(backend, "index", self.quiet) == events[:1]
+        left = await backend.dead_letters("index", limit=9)
+        assert [letter.delivery.event for letter in left] == [second.delivery.event]
+
+
+class DurableEventsSuite(EventsTests):
+    """What an event bus with DURABLE must do."""
+
+    capability = EventsCapability.DURABLE
+
+    async def test_published_events_survive_reopening(self, opener: Opener) -> None:
+        """What was not committed comes afterwards, what was does not."""
+        backend: Events = await opener.open()
+        events = change_events(6)
+        await backend.publish(events)
+        async with backend.subscribe("index") as member:
+            await take(member, 2)
+        backend = await opener.reopen()
+        found = ids(await drain(backend, "index", self.quiet))
+        assert found[-4:] == ids(events[2:])
+        assert ids(await drain(backend, "audit", self.quiet)) == ids(events)
+
+
+class SharedEventsSuite(EventsTests):
+    """What an event bus with SHARED must do."""
+
+    capability = EventsCapability.SHARED
+
+    async def test_a_bus_joins_processes(self, opener: Opener) -> None:
+        """What one publishes the other receives; a group works together over both."""
+        first, second = await opener.open(), await opener.open()
+        events = change_events(10)
+        await first.publish(events)
+        assert ids(await drain(second, "index", self.quiet)) == ids(events)
+        assert await drain(first, "index", self.quiet) == []
