@@ -12,7 +12,7 @@ from sfm_sqlite.rows import BODY, body_of
 __all__ = ["import_memory"]
 
 _PAST = """INSERT INTO past (num, version, body, updated_at, sequence, deleted, until, terms)
-    VALUES (?, ?, ?, ?, ?, 0, ?, NULL)"""
+    VALUES (?, ?, ?, ?, ?, ?, ?, NULL)"""
 _BURY = "UPDATE records SET deleted = 1 WHERE num = ?"
 
 
@@ -49,7 +49,7 @@ def _store_past(ledger: Ledger, write: ImportMemory, head: Head) -> None:
     for version in reversed(write.versions[:-1]):
         body = ledger.connection.execute(BODY, body_of(version)).lastrowid
         since = micros(version.updated_at)
-        values = (head.num, version.version, body, since, head.sequence, until)
+        values = (head.num, version.version, body, since, head.sequence, version.version in write.tombstones, until)
         ledger.connection.execute(_PAST, values)
         until = min(until, since)
     ledger.count(head.ns).versions += len(write.versions) - 1

@@ -13,7 +13,7 @@ from sfm_core.ports.writes import Applied, AppliedLink, Idempotency, Operation, 
 from sfm_sqlite.codec import blob_or_none, id_of, micros, micros_or_none, moment
 from sfm_sqlite.ledger import WHERE, Ledger
 
-__all__ = ["keep_answer", "members", "operation", "replay", "start_operation"]
+__all__ = ["keep_answer", "kept_answer", "members", "operation", "replay", "start_operation"]
 
 _START = """INSERT INTO operations (id, kind, namespace, principal, created_at, undo_until, undone_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -67,7 +67,12 @@ def replay(ledger: Ledger, asked: Idempotency) -> Replayed | None:
     Raises:
         IdempotencyMismatch: it was kept for another request.
     """
-    row = ledger.connection.execute(_ANSWER, (asked.scope, asked.key, micros(asked.now))).fetchone()
+    return kept_answer(ledger.connection, asked)
+
+
+def kept_answer(connection: sqlite3.Connection, asked: Idempotency) -> Replayed | None:
+    """Read `Storage.answered`."""
+    row = connection.execute(_ANSWER, (asked.scope, asked.key, micros(asked.now))).fetchone()
     if row is None:
         return None
     if row[0] != asked.request:

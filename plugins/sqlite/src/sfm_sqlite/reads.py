@@ -16,6 +16,7 @@ from sfm_sqlite.rows import CURRENT, FROM_CURRENT, FROM_PAST, PAST, memory_of, w
 __all__ = [
     "at_coordinate",
     "changes",
+    "erased",
     "get_past",
     "get_present",
     "history",
@@ -68,6 +69,12 @@ def locate(reader: Reader, ids: Sequence[str]) -> list[Stored | None]:
     """Read the newest versions, tombstones included."""
     rows = [reader.connection.execute(_LOCATE, (blob_or_none(id),)).fetchone() for id in ids]
     return [_stored(row, reader) if row is not None else None for row in rows]
+
+
+def erased(reader: Reader, ids: Sequence[str]) -> set[str]:
+    """Read `Storage.erased`."""
+    sql = "SELECT 1 FROM erased WHERE id = ?"
+    return {id for id in ids if reader.connection.execute(sql, (blob_or_none(id),)).fetchone()}
 
 
 def history(reader: Reader, id: str, *, limit: int, before: int | None) -> list[Stored]:

@@ -64,6 +64,10 @@ class SqliteStorage:
             raise BackendError(f"{WHERE}: the storage was opened for reading only")
         return await self._writer.apply(writes, atomic=atomic, idempotency=idempotency)
 
+    async def answered(self, idempotency: Idempotency) -> Replayed | None:
+        """Return what is kept with an idempotency key."""
+        return self._readers.now(lambda reader: operations.kept_answer(reader.connection, idempotency))
+
     async def get(self, ids: Sequence[str], *, now: datetime, as_of: datetime | None = None) -> list[Memory | None]:
         """Return the live memories with `ids`: see the port."""
         if as_of is not None:
@@ -75,6 +79,10 @@ class SqliteStorage:
     async def locate(self, ids: Sequence[str]) -> list[Stored | None]:
         """Return the newest version of each id: see the port."""
         return await self._read(len(ids), lambda reader: reads.locate(reader, ids))
+
+    async def erased(self, ids: Sequence[str]) -> set[str]:
+        """Return those of `ids` that were erased."""
+        return await self._read(len(ids), lambda reader: reads.erased(reader, ids))
 
     async def history(self, id: str, *, limit: int, before: int | None = None) -> list[Stored]:
         """Return versions of `id`, newest first: see the port."""
