@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from sfm_core import Memory, Principal, open_memory
 from sfm_core.plugins.specs import hookimpl
-from sfm_core.plugins.types import API_VERSION, PluginInfo
+from sfm_core.plugins.types import PluginInfo
 
 ADDRESS = re.compile(r"\S+@\S+")
 
@@ -18,7 +18,7 @@ class Redaction:
     @hookimpl
     def sfm_plugin_info(self) -> PluginInfo:
         """Say who this is."""
-        return PluginInfo(name="redaction", version="1.0", api=API_VERSION)
+        return PluginInfo(name="redaction", version="1.0", api="1.0")
 
     @hookimpl
     def sfm_remembering(self, memory: Memory, principal: Principal) -> Memory:

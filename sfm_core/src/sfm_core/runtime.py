@@ -13,9 +13,10 @@ from msgspec.structs import replace
 from sfm_core.config.backends import plan_configs
 from sfm_core.config.env import Environment
 from sfm_core.config.modes import Indexing, Plan, Role, make_plan
+from sfm_core.config.paths import prepare_data_dir
 from sfm_core.config.settings import Settings, load_settings, override_variables
 from sfm_core.embed_function import EmbedFunction, FunctionEmbedding
-from sfm_core.errors import BackendError, ConfigError, SfmError
+from sfm_core.errors import BackendError, SfmError
 from sfm_core.memory import AgentMemory
 from sfm_core.plugins.host import PluginHost
 from sfm_core.plugins.registry import Registry
@@ -72,7 +73,7 @@ async def open_services(
         plan = replace(plan, create_schema=create)
     registry = PluginHost().load(plan.plugins, objects=plugins, slots=plan.slots.values())
     configs = plan_configs(plan, registry, environment)
-    data_dir = _prepared(plan.data_dir)
+    data_dir = None if plan.data_dir is None else prepare_data_dir(plan.data_dir)
     async with AsyncExitStack() as stack:
         opener = _Opener(stack, plan, registry, configs, data_dir, read_only)
         ports = await opener.open_all(embed)
@@ -80,17 +81,6 @@ async def open_services(
         await services.start()
         stack.push_async_callback(services.close)
         yield Runtime(loaded, plan, registry, ports, services)
-
-
-def _prepared(data_dir: Path | None) -> Path | None:
-    """Create the data directory, for this user alone."""
-    if data_dir is None:
-        return None
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"SFM_DATA_DIR: {data_dir} cannot be used as a directory ({error.strerror})") from None
-    return data_dir
 
 
 class _Opener:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sfm_core.errors import ConfigError
 from sfm_core.plugins.specs import hookimpl
-from sfm_core.plugins.types import API_VERSION, BackendSpec, OpenContext, PluginInfo, Port
+from sfm_core.plugins.types import BackendSpec, OpenContext, PluginInfo, Port
 from sfm_core.ports.events import EventsCapability
 from sfm_core.ports.storage import StorageCapability
 from sfm_core.ports.vectors import VectorsCapability
@@ -50,7 +50,7 @@ async def _open_events(config: InmemoryConfig, context: OpenContext) -> AsyncIte
 @hookimpl
 def sfm_plugin_info() -> PluginInfo:
     """Say who this plugin is."""
-    return PluginInfo(name="inmemory", version="0.1.0", api=API_VERSION, summary="every port in memory, for tests")
+    return PluginInfo(name="inmemory", version="0.1.0", api="1.0", summary="every port in memory, for tests")
 
 
 @hookimpl
