@@ -1,9 +1,14 @@
 """The SQLite backends against the conformance kit."""
 
-from sfm_core.testing.storage import StorageSuite
-from sfm_sqlite import plugin
+from __future__ import annotations
+
+from sfm_core.testing.conformance import conformance, missing
+
+PLUGIN = "sfm_sqlite.plugin"
+
+globals().update(conformance(PLUGIN))
 
 
-class TestSqliteStorage(StorageSuite):
-    spec = plugin.sfm_storage()[0]
-    plugin = "sfm_sqlite.plugin"
+def test_no_suite_is_left_out() -> None:
+    """Every backend of the plugin passes the suites of its port and capabilities, and the refusals of the rest."""
+    assert missing(PLUGIN, globals().values()) == []

@@ -67,9 +67,15 @@ def prepare_file(path: Path, where: str, *, create: bool) -> None:
 
 
 def connect(
-    path: Path, *, timeout: float, synchronous: str, cache_kib: int, read_only: bool = False
+    path: Path,
+    *,
+    timeout: float,
+    synchronous: str,
+    cache_kib: int,
+    read_only: bool = False,
+    page_size: int = 4096,
 ) -> sqlite3.Connection:
-    """Open a connection in WAL mode that commits by hand and overwrites what it deletes.
+    """Open a connection in WAL mode that commits by hand and overwrites what it deletes; `page_size` is for new files.
 
     Raises:
         sqlite3.Error: see `meaning`.
@@ -84,6 +90,7 @@ def connect(
         if read_only:
             connection.execute("PRAGMA query_only = ON")
         else:
+            connection.execute(f"PRAGMA page_size = {page_size}")
             _to_wal(connection, timeout)
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("PRAGMA secure_delete = ON")
