@@ -105,7 +105,7 @@ class DurableStorageSuite(Suite):
         after = await everything(backend), await backend.operation(op), await backend.operation_members(op, limit=9)
         assert after == before
         assert isinstance(await backend.apply([put("keyed")], idempotency=claim()), Replayed)
-        [twin] = await write(backend, put("n 0"))
+        [twin] = await write(backend, put("n 0", payload={"n": 0}))
         assert applied(twin).outcome == "duplicate"
 
     async def test_sequences_go_on_after_reopening(self, opener: Opener) -> None:
