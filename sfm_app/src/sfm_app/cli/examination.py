@@ -1,0 +1,178 @@
+"""The checks of `sfm doctor`: from the outside in, each only where those before it leave something to look at."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from sfm_app.cli import calls
+from sfm_app.cli.invocation import Invocation
+from sfm_app.cli.remote import RemoteTarget
+from sfm_core import errors
+from sfm_core.config.env import Environment
+from sfm_core.config.modes import Plan, Role, make_plan
+from sfm_core.config.settings import load_settings
+from sfm_core.errors import SfmError
+from sfm_core.plugins.host import PluginHost
+from sfm_core.plugins.registry import LoadedPlugin
+from sfm_core.services.principal import EVERYTHING
+
+__all__ = ["Finding", "examine"]
+
+_OURS = ("sfm-core", "sfm-app")
+
+# The first type that an error is an instance of counts.
+_FIXES: tuple[tuple[type[SfmError], str], ...] = (
+    (
+        errors.ConfigError,
+        "set the variable or option that it names to what is allowed; docs/CONFIGURATION.md lists all",
+    ),
+    (errors.PluginError, "install, update or remove the plugin that it names, then try `sfm plugins check NAME`"),
+    (
+        errors.CorruptData,
+        "put back a backup, or import an archive into a new data directory; the file was left as it is",
+    ),
+    (errors.BackendUnavailable, "start what it names, or end the process that holds it, or correct its address"),
+    (errors.CapabilityNotSupported, "choose a backend that has what is missing"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found: `ok`, `warning` or `failed`, and how to mend it."""
+
+    name: str
+    state: str
+    detail: str
+    fix: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {"name": self.name, "state": self.state, "detail": self.detail, "fix": self.fix}
+
+
+def examine(invocation: Invocation) -> list[Finding]:
+    """Carry out the checks that apply and return what they found, in order; no check stops the program."""
+    findings = [_versions()]
+    try:
+        settings = load_settings(Environment.read(invocation.overrides()))
+        plan = None if settings.url is not None else make_plan(settings, Role.LIBRARY)
+    except SfmError as error:
+        return [*findings, _failure("settings", error)]
+    if settings.url is not None:
+        return [*findings, *_service(settings.url)]
+    assert plan is not None
+    findings.append(Finding("settings", "ok", f"mode {plan.mode}"))
+    findings.append(_data_dir(plan.data_dir))
+    findings += _plugins(plan)
+    if all(finding.state != "failed" for finding in findings):
+        findings += _store(invocation, plan)
+    return findings
+
+
+def _failure(name: str, error: SfmError) -> Finding:
+    fix = next((text for kind, text in _FIXES if isinstance(error, kind)), "")
+    return Finding(name, "failed", " ".join(str(error).split()), fix)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _versions() -> Finding:
+    found = {name: _version(name) for name in _OURS}
+    detail = f"Python {platform.python_version()}, " + ", ".join(f"{name} {number}" for name, number in found.items())
+    if len(set(found.values())) == 1 and None not in found.values():
+        return Finding("versions", "ok", detail)
+    return Finding("versions", "failed", detail, "install the same version of all of them: pip install -U sfm-app")
+
+
+def _data_dir(folder: Path | None) -> Finding:
+    name = "data directory"
+    if folder is None:
+        return Finding(name, "ok", "the plan uses none")
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        return Finding(
+            name,
+            "failed",
+            f"{folder}: {nearest} is no folder that this user can write to",
+            "change its owner or mode, or set SFM_DATA_DIR (--data-dir) to another folder",
+        )
+    return Finding(name, "ok", str(folder) if nearest == folder else f"{folder}, will be made when it is needed")
+
+
+def _plugins(plan: Plan) -> Iterator[Finding]:
+    """Load each plugin alone, so that one that is broken is told from the others; then all, for what the slots need."""
+    failed = False
+    for name in plan.plugins:
+        try:
+            [plugin] = PluginHost().load([name]).infos
+        except SfmError as error:
+            failed = True
+            yield _failure(f"plugin {name}", error)
+        else:
+            yield Finding(f"plugin {name}", "ok", _described(plugin))
+    if failed:
+        return
+    try:
+        PluginHost().load(plan.plugins, slots=plan.slots.values())
+    except SfmError as error:
+        yield _failure("plan", error)
+
+
+def _described(plugin: LoadedPlugin) -> str:
+    return f"{plugin.distribution} {plugin.version}, plugin API {plugin.api}"
+
+
+def _store(invocation: Invocation, plan: Plan) -> Iterator[Finding]:
+    if plan.data_dir is not None and not (plan.data_dir.is_dir() and any(plan.data_dir.iterdir())):
+        yield Finding("store", "ok", "nothing is stored yet")
+        return
+    try:
+        with invocation.local() as target:
+            yield from _backends(target.health())
+            maintenance = target.runtime.services.maintenance
+            report = target.run(maintenance.reconcile(EVERYTHING, repair=False))
+            stats = target.ask(calls.stats(namespace=None))
+    except SfmError as error:
+        yield _failure("store", error)
+        return
+    differs = report.missing + report.stale + report.orphaned
+    behind = stats["last_sequence"] - stats["indexed_sequence"]
+    detail = f"{report.checked} memories, {differs} differ, {behind} changes behind"
+    if differs or behind:
+        yield Finding("index", "failed", detail, "run `sfm reconcile`; if that is not enough, `sfm reindex`")
+    else:
+        yield Finding("index", "ok", detail)
+
+
+def _backends(readiness: dict[str, Any]) -> Iterator[Finding]:
+    for name, backend in readiness["backends"].items():
+        if backend["state"] == "up":
+            yield Finding(f"backend {name}", "ok", "it answers")
+            continue
+        state = "failed" if backend["required"] else "warning"
+        yield Finding(f"backend {name}", state, backend["detail"], "start it, or correct its address")
+
+
+def _service(url: str) -> Iterator[Finding]:
+    try:
+        with RemoteTarget(url) as target:
+            readiness = target.health()
+            yield Finding("service", "ok" if readiness["status"] == "ready" else "failed", readiness["status"])
+            yield from _backends(readiness)
+            loaded = target.ask(calls.plugins())["items"]
+    except SfmError as error:
+        fix = "start it with `sfm serve`, or correct --url or SFM_URL"
+        yield Finding("service", "failed", " ".join(str(error).split()), fix)
+        return
+    yield Finding("plugins", "ok", ", ".join(f"{plugin['name']} {plugin['version']}" for plugin in loaded))
