@@ -51,10 +51,6 @@ def erase(ledger: Ledger, write: Erase) -> Applied:
     version = head.version + 1
     sequence = ledger.log("memory.erased", head.id, head.num, version, head.ns, write.time)
     ledger.join(write.operation, head.id, version, sequence)
-    count = ledger.count(head.ns)
-    count.deleted -= bool(head.deleted)
-    count.live -= not head.deleted
-    count.versions -= len(versions)
     return Applied(memory, "erased", sequence)
 
 
@@ -107,7 +103,7 @@ def _clean_words(ledger: Ledger, ns: int, erased: str, terms: set[int], unused: 
     numbers = [*(row[0] for row in gone), *missing]
     ledger.connection.executemany(_NO_WORD, ((number,) for number in numbers))
     if numbers:
-        ledger.count(ns).vocabulary += 1
+        ledger.words_changed(ns)
 
 
 def _find_in_texts(ledger: Ledger, ns: int, terms: set[int], missing: dict[int, str]) -> None:

@@ -32,9 +32,6 @@ def import_memory(ledger: Ledger, write: ImportMemory) -> Applied:
     assert head is not None
     if write.deleted:
         ledger.connection.execute(_BURY, (head.num,))
-        count = ledger.count(ns)
-        count.live -= 1
-        count.deleted += 1
     _store_past(ledger, write, head)
     return applied
 
@@ -52,4 +49,3 @@ def _store_past(ledger: Ledger, write: ImportMemory, head: Head) -> None:
         values = (head.num, version.version, body, since, head.sequence, version.version in write.tombstones, until)
         ledger.connection.execute(_PAST, values)
         until = min(until, since)
-    ledger.count(head.ns).versions += len(write.versions) - 1

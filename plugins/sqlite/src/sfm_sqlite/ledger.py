@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NoReturn, get_args
 
-from msgspec import Struct, structs
-
 from sfm_core.errors import BackendError, Conflict, NotFound, StaleVersion
 from sfm_core.model.event import ChangeType
 from sfm_core.model.memory import Memory
@@ -16,7 +14,7 @@ from sfm_sqlite.codec import micros
 from sfm_sqlite.lexicon import Lexicon
 from sfm_sqlite.rows import Names, memory_of
 
-__all__ = ["CHANGE_NUMBERS", "CHANGE_TYPES", "WHERE", "Count", "Ledger", "refuse", "stale"]
+__all__ = ["CHANGE_NUMBERS", "CHANGE_TYPES", "WHERE", "Ledger", "refuse", "stale"]
 
 WHERE = "sqlite/storage"
 
@@ -24,8 +22,7 @@ CHANGE_TYPES: tuple[ChangeType, ...] = get_args(ChangeType)
 CHANGE_NUMBERS = {type: number for number, type in enumerate(CHANGE_TYPES)}
 
 _LOG = "INSERT INTO changes (id, num, version, ns, type, time, target) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_COUNT = """UPDATE namespaces
-    SET live = live + ?, deleted = deleted + ?, versions = versions + ?, vocabulary = vocabulary + ? WHERE num = ?"""
+_NEW_WORDS = "UPDATE namespaces SET vocabulary = vocabulary + 1 WHERE num = ?"
 _JOIN = """INSERT INTO members (operation, id, version, sequence) VALUES (?, ?, ?, ?)
     ON CONFLICT (operation, id) DO UPDATE SET version = excluded.version, sequence = excluded.sequence"""
 
@@ -38,15 +35,6 @@ def refuse(kind: type[BackendError], text: str) -> NoReturn:
 def stale(id: str, current: int, expected: int) -> NoReturn:
     """Refuse a write for its expected version."""
     raise StaleVersion(f"{WHERE}: memory {id} has version {current}, not {expected}", current=current)
-
-
-class Count(Struct):
-    """How the counts of a namespace change with the transaction; `vocabulary` counts changes of its words."""
-
-    live: int = 0
-    deleted: int = 0
-    versions: int = 0
-    vocabulary: int = 0
 
 
 class Ledger:
@@ -65,7 +53,7 @@ class Ledger:
         self.names = Names(connection)
         self.erased: dict[int, tuple[list[str], set[int]]] = {}
         self._namespaces: dict[str, int] = {}
-        self._counts: dict[int, Count] = {}
+        self._new_words: set[int] = set()
         self._seen = 0
         self._erasures = 0
 
@@ -81,9 +69,9 @@ class Ledger:
             self._erasures = erasures
 
     def commit(self) -> None:
-        """Store the counts and commit."""
-        for ns, count in self._counts.items():
-            self.connection.execute(_COUNT, (*structs.astuple(count), ns))
+        """Note whose words changed, and commit."""
+        for ns in self._new_words:
+            self.connection.execute(_NEW_WORDS, (ns,))
         if self.erased:
             self.connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'erasures'")
         self.connection.execute("COMMIT")
@@ -100,8 +88,7 @@ class Ledger:
     def mark(self) -> Any:
         """Begin a part that can be taken back alone."""
         self.connection.execute("SAVEPOINT unit")
-        counts = {ns: structs.replace(count) for ns, count in self._counts.items()}
-        return counts, {ns: (list(texts), set(terms)) for ns, (texts, terms) in self.erased.items()}
+        return set(self._new_words), {ns: (list(texts), set(terms)) for ns, (texts, terms) in self.erased.items()}
 
     def keep(self) -> None:
         """End the part."""
@@ -111,7 +98,7 @@ class Ledger:
         """Undo the part that began with `mark`."""
         self.connection.execute("ROLLBACK TO unit")
         self.connection.execute("RELEASE unit")
-        self._counts, self.erased = mark
+        self._new_words, self.erased = mark
         self._forget()
 
     def namespace(self, name: str) -> int:
@@ -126,13 +113,6 @@ class Ledger:
             assert number is not None
             self._namespaces[name] = number
         return number
-
-    def count(self, ns: int) -> Count:
-        """Return the counts of a namespace, to be added to."""
-        counts = self._counts.get(ns)
-        if counts is None:
-            counts = self._counts[ns] = Count()
-        return counts
 
     def log(
         self, type: ChangeType, id: bytes, num: int, version: int, ns: int, time: datetime, target: bytes | None = None
@@ -151,7 +131,11 @@ class Ledger:
         """Store words of a namespace."""
         ns = self.namespace(namespace)
         if self.lexicon.add_words(namespace, ns, words):
-            self.count(ns).vocabulary += 1
+            self.words_changed(ns)
+
+    def words_changed(self, ns: int) -> None:
+        """Note that the words of a namespace are not what they were."""
+        self._new_words.add(ns)
 
     def memory(self, row: Any) -> Memory:
         """Return the memory of a row."""
@@ -171,5 +155,5 @@ class Ledger:
         self._namespaces.clear()
 
     def _reset(self) -> None:
-        self._counts.clear()
+        self._new_words.clear()
         self.erased.clear()

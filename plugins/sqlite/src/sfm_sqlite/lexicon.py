@@ -24,12 +24,14 @@ class Lexicon:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._terms: dict[str, int] = {}
-        self._words: set[int] = set()
+        self._words: dict[str, set[int]] = {}
+        self._word_count = 0
 
     def forget(self) -> None:
         """Drop what is remembered: numbers given in a transaction that was taken back are void."""
         self._terms.clear()
         self._words.clear()
+        self._word_count = 0
 
     def pack(self, stems: Iterable[str]) -> bytes:
         """Return the numbers of `stems` (repeats kept, sorted), giving new ones where needed."""
@@ -41,18 +43,20 @@ class Lexicon:
 
     def knows(self, namespace: str, word: tuple[str, str]) -> bool:
         """Tell whether the word is known to be stored; any thread may ask."""
-        return hash((namespace, word)) in self._words
+        return hash(word) in self._words.get(namespace, ())
 
     def add_words(self, namespace: str, ns: int, words: Iterable[tuple[str, str]]) -> bool:
         """Store the words of a namespace that are not stored yet; tell whether there was one."""
-        added = False
-        known = self._words
-        for pair in words:
-            mark = hash((namespace, pair))
-            if mark not in known:
-                added = self._store_word(ns, *pair) or added
-                known.add(mark)
-        return added
+        known = self._words.setdefault(namespace, set())
+        new = [word for word in words if hash(word) not in known]
+        if not new:
+            return False
+        added = [self._store_word(ns, *word) for word in new]
+        if self._word_count >= _MOST:
+            self.forget()
+        self._words.setdefault(namespace, set()).update(map(hash, new))
+        self._word_count += len(new)
+        return any(added)
 
     def _number(self, stem: str) -> int:
         if len(self._terms) >= _MOST:
@@ -65,8 +69,6 @@ class Lexicon:
         return number
 
     def _store_word(self, ns: int, word: str, stem: str) -> bool:
-        if len(self._words) >= _MOST:
-            self._words.clear()
         values = (ns, key_of(f"{word}\0{stem}"), word, stem)
         if self._connection.execute(_FIND_WORD, values).fetchone():
             return False

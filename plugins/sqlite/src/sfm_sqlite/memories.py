@@ -127,11 +127,7 @@ def remove(ledger: Ledger, write: Remove) -> Applied:
     if head.deleted:
         ledger.not_there(write.id)
     _require_version(head, write.id, write.expected_version)
-    applied = _turn(ledger, head, "memory.deleted", write.time, write.operation)
-    count = ledger.count(head.ns)
-    count.live -= 1
-    count.deleted += 1
-    return applied
+    return _turn(ledger, head, "memory.deleted", write.time, write.operation)
 
 
 def revive(ledger: Ledger, write: Revive) -> Applied:
@@ -141,11 +137,7 @@ def revive(ledger: Ledger, write: Revive) -> Applied:
         refuse(NotFound, f"memory {write.id} is not deleted by operation {write.operation}")
     memory = ledger.memory(ledger.connection.execute(MEMORY, (head.num,)).fetchone())
     require_free_coordinate(ledger, memory, head.ns, micros(write.time))
-    applied = _turn(ledger, head, "memory.restored", write.time, write.operation)
-    count = ledger.count(head.ns)
-    count.live += 1
-    count.deleted -= 1
-    return applied
+    return _turn(ledger, head, "memory.restored", write.time, write.operation)
 
 
 def store(
@@ -165,12 +157,6 @@ def store(
         keep_version(ledger, head, micros(memory.updated_at))
         connection.execute(_SET, (*values, num))
     ledger.add_words(memory.namespace, analysis.words)
-    count = ledger.count(ns)
-    count.versions += 1
-    if head is None or head.deleted:
-        count.live += 1
-    if head is not None and head.deleted:
-        count.deleted -= 1
     return Applied(memory, outcome, sequence)
 
 
@@ -205,7 +191,6 @@ def _turn(ledger: Ledger, head: Head, kind: ChangeType, time: datetime, operatio
     else:
         ledger.connection.execute(_RAISE, (version, now, sequence, head.num))
     ledger.join(operation, head.id, version, sequence)
-    ledger.count(head.ns).versions += 1
     memory = ledger.memory(ledger.connection.execute(MEMORY, (head.num,)).fetchone())
     return Applied(memory, "deleted" if kind == "memory.deleted" else "restored", sequence)
 

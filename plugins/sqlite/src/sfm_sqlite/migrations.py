@@ -19,9 +19,6 @@ INSERT INTO meta VALUES ('erasures', 0);
 CREATE TABLE namespaces (
     num INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
-    live INTEGER NOT NULL DEFAULT 0,
-    deleted INTEGER NOT NULL DEFAULT 0,
-    versions INTEGER NOT NULL DEFAULT 0,
     vocabulary INTEGER NOT NULL DEFAULT 0
 );
 
