@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar
 
@@ -18,6 +19,16 @@ AnyRequest = Request[Any, Any, Any]
 Shape = TypeVar("Shape")
 
 _JSON = ("application/json",)
+_TICKED = re.compile(r"`([^`]*)`")
+_WORDS = {
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "array": "a list",
+    "object": "a JSON object",
+    "null": "nothing",
+}
 _UTF8 = frozenset({"utf-8", "utf8"})
 
 
@@ -127,6 +138,5 @@ def _problem(text: str, value: object, shape: type[Any]) -> Problem:
     if "missing required field `" in reason:
         return Problem(reason.split("`")[1], "nothing", "a value; it is required")
     given = value.get(path) if isinstance(value, dict) else value
-    return Problem(
-        path or "body", shown(given), reason.removeprefix("Expected ").partition(", got")[0].replace("`", "")
-    )
+    allowed = reason.removeprefix("Expected ").partition(", got")[0]
+    return Problem(path or "body", shown(given), _TICKED.sub(lambda found: _WORDS.get(found[1], found[1]), allowed))

@@ -63,6 +63,9 @@ class Gate:
             await send(message)
 
         method, route = str(scope["method"]), self._table.template(scope["path"])
+        if method == "HEAD":
+            # Answered like GET; the server leaves the body out.
+            scope = {**scope, "method": "GET"}
         try:
             await self._handle(scope, receive, answer, headers, route)
         except Exception as error:  # noqa: BLE001

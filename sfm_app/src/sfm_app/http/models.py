@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from sfm_app.http.problems import ProblemDetails
 from sfm_core.model.memory import Memory, Outcome
-from sfm_core.model.query import Answer
 
 __all__ = [
     "BatchAnswer",
@@ -20,6 +19,7 @@ __all__ = [
     "PathBody",
     "RecallBatchAnswer",
     "RecallBatchBody",
+    "RefusedAnswer",
     "RestoreBody",
 ]
 
@@ -99,6 +99,9 @@ class RecallBatchBody(Body, frozen=True, kw_only=True):
     queries: Any
 
 
+_ANSWERED = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Answer", "RefusedAnswer")]}
+
+
 class RefusedAnswer(Struct, frozen=True, kw_only=True):
     """Stands for the answer of a question that failed."""
 
@@ -109,4 +112,4 @@ class RefusedAnswer(Struct, frozen=True, kw_only=True):
 class RecallBatchAnswer(Struct, frozen=True, kw_only=True):
     """One answer per question, in order."""
 
-    answers: tuple[Answer | RefusedAnswer, ...]
+    answers: tuple[Annotated[Any, Meta(extra_json_schema=_ANSWERED)], ...]

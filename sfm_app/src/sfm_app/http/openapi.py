@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
 
+from sfm_app.http.models import RefusedAnswer
 from sfm_app.http.problems import MEDIA_TYPE, ProblemDetails
 from sfm_app.http.shapes import FILTER, documented_shape
 from sfm_app.http.spec import Answer, Spec
@@ -17,7 +19,8 @@ from sfm_app.version import VERSION
 __all__ = ["document"]
 
 _REF = "#/components/schemas/{name}"
-_ALWAYS = (400, 422, 429, 500, 503)
+_ALWAYS = (400, 422, 500)
+_ASKING_BACKENDS = (429, 501, 503)
 _WITH_BODY = (413, 415)
 _PROBLEMS = {
     400: "The request cannot be parsed.",
@@ -30,6 +33,7 @@ _PROBLEMS = {
     422: "A value is refused: `errors` names each with what came and what is allowed.",
     429: "Too many requests to this endpoint; see `Retry-After`.",
     500: "The service failed; the log names the cause under `request_id`.",
+    501: "No loaded backend can do it; `/v1/capabilities` says what can be done.",
     503: "A backend that is needed does not answer; see `Retry-After`.",
 }
 _REQUEST_HEADERS = {
@@ -98,14 +102,17 @@ def document(handlers: Iterable[HTTPRouteHandler]) -> Json:
 
 def _schemas(specs: Iterable[Spec]) -> tuple[dict[Any, Json], dict[str, Json]]:
     """Return the schema of every type that the routes name, and what those refer to."""
-    types: list[Any] = [ProblemDetails]
+    types: list[Any] = [ProblemDetails, RefusedAnswer]
     for spec in specs:
         types += [
             shape for shape in (spec.body, spec.query, *(a.shape for a in spec.answers.values())) if shape is not None
         ]
     distinct = list(dict.fromkeys(types))
-    schemas, components = msgspec.json.schema_components(map(documented_shape, distinct), ref_template=_REF)
+    schemas, components = msgspec.json.schema_components([documented_shape(d) for d in distinct], ref_template=_REF)
     components["Filter"] = FILTER
+    for schema in components.values():
+        if "description" in schema:
+            schema["description"] = cleandoc(schema["description"])
     return dict(zip(distinct, schemas, strict=True)), components
 
 
@@ -159,13 +166,12 @@ def _headers(spec: Spec) -> Iterable[Json]:
 
 def _responses(path: str, spec: Spec, refs: dict[Any, Json]) -> Json:
     answers = {str(status): _answer(answer, refs) for status, answer in sorted(spec.answers.items())}
-    if not path.startswith("/v1/"):
-        return answers
     statuses = {
         *_ALWAYS,
+        *(_ASKING_BACKENDS if path.startswith("/v1/") else ()),
         *spec.problems,
         *(_WITH_BODY if spec.body is not None else ()),
-        *((403, 409) if spec.write else ()),
+        *((403, 404, 409) if spec.write else ()),
     }
     refused = {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
     return answers | refused

@@ -12,15 +12,25 @@ from litestar.types import Receive, Scope, Send
 from sfm_app.http import problems
 from sfm_app.http.disconnects import disconnected
 
-__all__ = ["Reply", "StreamReply", "etag_of", "json_reply", "problem_reply"]
+__all__ = ["Answering", "Reply", "StreamReply", "etag_of", "json_reply", "problem_reply"]
 
 _ENCODER = msgspec.json.Encoder()
 _JSON = b"application/json"
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-class Reply:
-    """A complete answer. It is an ASGI application, which is what Litestar asks of a handler's result."""
+class Answering:
+    """What handlers return: an ASGI application, which Litestar runs as it is."""
+
+    __slots__ = ()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+        raise NotImplementedError
+
+
+class Reply(Answering):
+    """A complete answer."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -35,7 +45,7 @@ class Reply:
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
-class StreamReply:
+class StreamReply(Answering):
     """An answer that is produced while it is sent. The first part is awaited before the status goes out.
 
     A failure before it is an ordinary problem; one after it cuts the connection, so that the client sees an incomplete

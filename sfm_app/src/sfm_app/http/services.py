@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from sfm_core.services.wiring import Services
 
 __all__ = ["TheServices"]
 
-TheServices = Annotated[Services, Dependency(skip_validation=True)]
+TheServices = SkipValidation[NamedDependency[Services]]

@@ -47,7 +47,7 @@ def _described(kind: Any, text: str) -> Any:
     return Annotated[kind, Meta(description=text)]
 
 
-_A_FILTER = _described(dict[str, Any] | None, "A filter: see the schema Filter.")
+_A_FILTER = Annotated[Any, Meta(extra_json_schema={"anyOf": [_FILTER_REF, {"type": "null"}]})]
 _FIELD_TEXTS = {
     "content": "Text that is searched; this or a non-empty payload is required.",
     "id": "A UUID; made when absent.",

@@ -11,6 +11,7 @@ import msgspec
 from litestar.types import Receive, Scope, Send
 
 from sfm_app.http.disconnects import disconnected
+from sfm_app.http.replies import Answering
 from sfm_core.model.event import Event
 
 __all__ = ["EventStream"]
@@ -30,7 +31,7 @@ def _frame(event: Event) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.data.sequence, event.type.encode(), data)
 
 
-class EventStream:
+class EventStream(Answering):
     """An answer in `text/event-stream` form. The `id` of an event is its sequence: a client resumes by `Last-Event-ID`.
 
     Args:
@@ -38,6 +39,8 @@ class EventStream:
         stopping: set when the service is asked to stop.
         heartbeat: seconds of silence after which a comment is sent, so that a dead connection shows.
     """
+
+    __slots__ = ("_events", "_heartbeat", "_stopping")
 
     def __init__(self, events: AsyncIterator[Event], stopping: asyncio.Event, *, heartbeat: float) -> None:
         self._events = events

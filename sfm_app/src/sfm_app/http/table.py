@@ -24,6 +24,8 @@ class Table:
         for handler in handlers:
             for path in handler.paths:
                 methods[path] |= set(handler.http_methods)
+                if "GET" in handler.http_methods:
+                    methods[path].add("HEAD")
         self._plain = {path: path for path in methods if "{" not in path}
         self._patterns = [(self._pattern(path), template_of(path)) for path in methods if "{" in path]
         self._methods = {template_of(path): frozenset(found) for path, found in methods.items()}

@@ -44,10 +44,9 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [_JsonHandler()]
     root.setLevel(_LEVELS[level])
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logger = logging.getLogger(name)
-        logger.handlers = []
-        logger.propagate = True
+    # The gate logs each request, and the server tells when it is ready.
+    logging.getLogger("uvicorn.access").propagate = False
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

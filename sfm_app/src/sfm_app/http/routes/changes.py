@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from sfm_app.http.bodies import AnyRequest
 from sfm_app.http.queries import Query, read_query
-from sfm_app.http.replies import Reply, json_reply
+from sfm_app.http.replies import Answering, json_reply
 from sfm_app.http.routes.lists import Limit
 from sfm_app.http.services import TheServices
 from sfm_app.http.spec import JSON, Answer, Spec, documented
@@ -49,7 +49,7 @@ class ChangesQuery(Query, frozen=True, kw_only=True):
         )
     ),
 )
-async def changes(request: AnyRequest, services: TheServices) -> Reply | EventStream:
+async def changes(request: AnyRequest, services: TheServices) -> Answering:
     """Return a page of changes, or stream them."""
     query = read_query(request, ChangesQuery)
     principal = principal_of(request)
