@@ -15,8 +15,6 @@ from sfm_core.testing.suite import Suite
 
 __all__ = ["DeadLettersSuite", "DurableEventsSuite", "EventsSuite", "SharedEventsSuite", "change_events", "drain"]
 
-PATIENCE = 20.0
-
 
 def change_events(count: int, *, namespaces: Sequence[str] = ("acme/agent",), first: int = 1) -> list[Event]:
     """Return events of that many changes, over the namespaces in turn."""
@@ -35,19 +33,6 @@ def change_events(count: int, *, namespaces: Sequence[str] = ("acme/agent",), fi
         )
         for number in range(first, first + count)
     ]
-
-
-async def take(member: Subscription, count: int, *, commit: bool = True, limit: int = 7) -> list[Delivery]:
-    """Receive exactly `count` deliveries within `PATIENCE`."""
-    found: list[Delivery] = []
-    async with asyncio.timeout(PATIENCE):
-        while len(found) < count:
-            part = await member.receive(limit=min(limit, count - len(found)), timeout=1.0)
-            assert len(part) <= min(limit, count - len(found))
-            if commit:
-                await member.commit(part)
-            found += part
-    return found
 
 
 async def drain(backend: Events, group: str, quiet: float = 0.5) -> list[Event]:
@@ -71,10 +56,27 @@ def ids(events: Sequence[Event]) -> list[str]:
 
 
 class EventsTests(Suite):
-    """The base of these suites. `quiet` is how many seconds without a delivery mean that nothing more will come."""
+    """The base of these suites.
+
+    `quiet` is how many seconds without a delivery mean that nothing more will come, `patience` how many to wait for what
+    must come.
+    """
 
     port = Port.EVENTS
     quiet: ClassVar[float] = 0.5
+    patience: ClassVar[float] = 20.0
+
+    async def take(self, member: Subscription, count: int, *, commit: bool = True, limit: int = 7) -> list[Delivery]:
+        """Receive exactly `count` deliveries."""
+        found: list[Delivery] = []
+        async with asyncio.timeout(self.patience):
+            while len(found) < count:
+                part = await member.receive(limit=min(limit, count - len(found)), timeout=1.0)
+                assert len(part) <= min(limit, count - len(found))
+                if commit:
+                    await member.commit(part)
+                found += part
+        return found
 
 
 class EventsSuite(EventsTests):
@@ -86,14 +88,14 @@ class EventsSuite(EventsTests):
         async with backend.subscribe("index") as early:
             await backend.publish(events[:10])
             await backend.publish(events[10:])
-            assert events_of(await take(early, 20)) == events
+            assert events_of(await self.take(early, 20)) == events
         async with backend.subscribe("audit") as late:
-            assert events_of(await take(late, 20)) == events
+            assert events_of(await self.take(late, 20)) == events
 
     async def test_a_quiet_bus_answers_with_nothing(self, backend: Events) -> None:
         """`receive` ends with its timeout; nothing published is fine."""
         await backend.publish([])
-        async with asyncio.timeout(PATIENCE), backend.subscribe("index") as member:
+        async with asyncio.timeout(self.patience), backend.subscribe("index") as member:
             assert await member.receive(limit=9, timeout=0.01) == []
         await backend.check()
 
@@ -101,7 +103,7 @@ class EventsSuite(EventsTests):
         """An event that is published while a member waits reaches it."""
         [event] = change_events(1)
         async with backend.subscribe("index") as member:
-            waiting = asyncio.create_task(take(member, 1))
+            waiting = asyncio.create_task(self.take(member, 1))
             await asyncio.sleep(0.01)
             await backend.publish([event])
             assert events_of(await waiting) == [event]
@@ -113,7 +115,7 @@ class EventsSuite(EventsTests):
         async with backend.subscribe("index") as member:
             for start in range(0, 60, 7):
                 await backend.publish(events[start : start + 7])
-            found = events_of(await take(member, 60))
+            found = events_of(await self.take(member, 60))
         for name in names:
             expected = [event.id for event in events if event.data.namespace == name]
             assert [event.id for event in found if event.data.namespace == name] == expected
@@ -124,7 +126,7 @@ class EventsSuite(EventsTests):
         await backend.publish(events)
         found: list[str] = []
         async with backend.subscribe("index") as one, backend.subscribe("index") as two:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.patience):
                 while len(found) < 40:
                     for member in (one, two):
                         part = await member.receive(limit=5, timeout=0.1)
@@ -138,7 +140,7 @@ class EventsSuite(EventsTests):
         async with backend.subscribe("index") as one, backend.subscribe("index") as two:
             members = [one, two]
             first: list[Delivery] = []
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.patience):
                 while not first:
                     holder = members[0]
                     first = await holder.receive(limit=1, timeout=0.2)
@@ -152,10 +154,10 @@ class EventsSuite(EventsTests):
         events = change_events(6)
         await backend.publish(events)
         async with backend.subscribe("index") as member:
-            held = await take(member, 6, commit=False)
+            held = await self.take(member, 6, commit=False)
             await member.commit(held[:2])
         async with backend.subscribe("index") as member:
-            again = await take(member, 4)
+            again = await self.take(member, 4)
         assert ids(events_of(again)) == ids(events[2:])
         assert await drain(backend, "index", self.quiet) == []
 
@@ -164,7 +166,7 @@ class EventsSuite(EventsTests):
         await backend.publish(change_events(3))
         try:
             async with backend.subscribe("index") as member:
-                await take(member, 3, commit=False)
+                await self.take(member, 3, commit=False)
                 raise LookupError
         except LookupError:
             assert len(await drain(backend, "index", self.quiet)) == 3
@@ -174,7 +176,7 @@ class EventsSuite(EventsTests):
         events = change_events(3)
         await backend.publish(events)
         async with backend.subscribe("index") as member:
-            held = await take(member, 3, commit=False)
+            held = await self.take(member, 3, commit=False)
             await member.reject(held[0], error="cannot be read")
             await member.commit(held[1:])
         assert await drain(backend, "index", self.quiet) == []
@@ -185,7 +187,7 @@ class EventsSuite(EventsTests):
         await backend.publish(events)
         await backend.publish(events)
         async with backend.subscribe("index") as member:
-            assert ids(events_of(await take(member, 4))) == ids(events) * 2
+            assert ids(events_of(await self.take(member, 4))) == ids(events) * 2
 
 
 class _Lettered(Events, DeadLetters, Protocol):
@@ -202,7 +204,7 @@ class DeadLettersSuite(EventsTests):
         events = change_events(3)
         await backend.publish(events)
         async with backend.subscribe("index") as member:
-            held = await take(member, 3, commit=False)
+            held = await self.take(member, 3, commit=False)
             await member.reject(held[0], error="first reason")
             await member.reject(held[2], error="second reason")
             await member.commit([held[1]])
@@ -220,7 +222,7 @@ class DeadLettersSuite(EventsTests):
         events = change_events(2)
         await backend.publish(events)
         async with backend.subscribe("index") as member:
-            for delivery in await take(member, 2, commit=False):
+            for delivery in await self.take(member, 2, commit=False):
                 await member.reject(delivery, error="reason")
         first, second = await backend.dead_letters("index", limit=9)
         await backend.replay("index", [first])
@@ -240,7 +242,7 @@ class DurableEventsSuite(EventsTests):
         events = change_events(6)
         await backend.publish(events)
         async with backend.subscribe("index") as member:
-            await take(member, 2)
+            await self.take(member, 2)
         backend = await opener.reopen()
         found = ids(await drain(backend, "index", self.quiet))
         assert found[-4:] == ids(events[2:])

@@ -15,13 +15,13 @@ from sfm_core.plugins.types import BackendSpec, OpenContext, Port
 from sfm_core.ports.vectors import Space
 from sfm_core.testing.opener import Opener
 
-__all__ = ["KIT", "SPACE", "Suite", "files_under", "tests_of"]
+__all__ = ["KIT", "SPACE", "Suite", "files_under", "names_of_tests"]
 
 KIT = "sfm_core.testing"
 SPACE = Space(dimension=8, fingerprint="kit/8")
 
 
-def tests_of(suite: type) -> list[str]:
+def names_of_tests(suite: type) -> list[str]:
     """Return the names of the tests of a suite class."""
     return sorted(name for name in dir(suite) if name.startswith("test_"))
 
@@ -58,11 +58,11 @@ class Suite:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        kept = {name for base in cls.__mro__ if base.__module__.startswith(KIT) for name in tests_of(base)}
+        kept = {name for base in cls.__mro__ if base.__module__.startswith(KIT) for name in names_of_tests(base)}
         bent = sorted(name for name in kept if not getattr(cls, name).__module__.startswith(KIT))
         if bent:
             raise TypeError(f"{cls.__name__} overrides {', '.join(bent)}: declare a gap in known_gaps instead")
-        unknown = sorted(set(cls.known_gaps) - set(tests_of(cls)))
+        unknown = sorted(set(cls.known_gaps) - set(names_of_tests(cls)))
         if unknown and not cls.__module__.startswith(KIT):
             raise TypeError(f"{cls.__name__}.known_gaps names tests that it does not have: {', '.join(unknown)}")
 
