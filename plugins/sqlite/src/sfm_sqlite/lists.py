@@ -50,7 +50,8 @@ def list_page(
         parts.append(_after(past, _key(order, past=True), order, place))
     name = order.value.removeprefix("-")
     direction = "DESC" if order.value.startswith("-") else "ASC"
-    sorted_by = f"s {direction}" if name in ("created_at", "occurred_at", "importance") else f"s ISNULL, s {direction}"
+    # A compound select takes no expression here, so that `s ISNULL` would not do.
+    sorted_by = f"s {direction}" if name in ("created_at", "occurred_at", "importance") else f"s {direction} NULLS LAST"
     sql = f"{' UNION ALL '.join(sql for sql, _ in parts)} ORDER BY {sorted_by}, id LIMIT ?"
     values = [value for _, part in parts for value in part]
     rows = reader.connection.execute(sql, (*values, limit + 1)).fetchall()
