@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,33 +80,38 @@ def data_dir(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.fixture(scope="session")
-def service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a service on a free port with a data directory of its own; give its URL."""
+@contextmanager
+def _service(folder: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    folder = tmp_path_factory.mktemp("service")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    command = [
-        str(Path(sys.executable).parent / "sfm"),
-        "serve",
-        "--port",
-        str(port),
-        "--data-dir",
-        str(folder / "data"),
-    ]
+    program = str(Path(sys.executable).parent / "sfm")
+    command = [program, "serve", "--port", str(port), "--data-dir", str(folder / "data")]
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log) as process,
     ):
         try:
-            _await(f"{url}/readyz", process, folder / "log")
-            yield url
+            _await(f"http://127.0.0.1:{port}/readyz", process, folder / "log")
+            yield f"http://127.0.0.1:{port}"
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a service that all tests share."""
+    with _service(tmp_path_factory.mktemp("service")) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a service of this test's own."""
+    with _service(tmp_path_factory.mktemp("service")) as url:
+        yield url
 
 
 def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

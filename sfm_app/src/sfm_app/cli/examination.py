@@ -14,6 +14,7 @@ from sfm_app.cli import calls
 from sfm_app.cli.invocation import Invocation
 from sfm_app.cli.remote import RemoteTarget
 from sfm_core import errors
+from sfm_core.config.backends import plan_configs
 from sfm_core.config.env import Environment
 from sfm_core.config.modes import Plan, Role, make_plan
 from sfm_core.config.settings import load_settings
@@ -60,7 +61,8 @@ def examine(invocation: Invocation) -> list[Finding]:
     """Carry out the checks that apply and return what they found, in order; no check stops the program."""
     findings = [_versions()]
     try:
-        settings = load_settings(Environment.read(invocation.overrides()))
+        environment = Environment.read(invocation.overrides())
+        settings = load_settings(environment)
         plan = None if settings.url is not None else make_plan(settings, Role.LIBRARY)
     except SfmError as error:
         return [*findings, _failure("settings", error)]
@@ -69,7 +71,7 @@ def examine(invocation: Invocation) -> list[Finding]:
     assert plan is not None
     findings.append(Finding("settings", "ok", f"mode {plan.mode}"))
     findings.append(_data_dir(plan.data_dir))
-    findings += _plugins(plan)
+    findings += _plugins(plan, environment)
     if all(finding.state != "failed" for finding in findings):
         findings += _store(invocation, plan)
     return findings
@@ -110,8 +112,8 @@ def _data_dir(folder: Path | None) -> Finding:
     return Finding(name, "ok", str(folder) if nearest == folder else f"{folder}, will be made when it is needed")
 
 
-def _plugins(plan: Plan) -> Iterator[Finding]:
-    """Load each plugin alone, so that one that is broken is told from the others; then all, for what the slots need."""
+def _plugins(plan: Plan, environment: Environment) -> Iterator[Finding]:
+    """Load each plugin alone, so that one that is broken is told from the others; then all, for what the slots need, with their settings."""
     failed = False
     for name in plan.plugins:
         try:
@@ -124,9 +126,12 @@ def _plugins(plan: Plan) -> Iterator[Finding]:
     if failed:
         return
     try:
-        PluginHost().load(plan.plugins, slots=plan.slots.values())
+        registry = PluginHost().load(plan.plugins, slots=plan.slots.values())
+        plan_configs(plan, registry, environment)
     except SfmError as error:
         yield _failure("plan", error)
+    else:
+        yield Finding("plan", "ok", ", ".join(f"{slot.name} {slot.backend}" for slot in plan.slots.values()))
 
 
 def _described(plugin: LoadedPlugin) -> str:

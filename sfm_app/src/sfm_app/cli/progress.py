@@ -38,10 +38,12 @@ def bar(label: str, shown: bool | None, *, quiet: bool) -> Iterator[Callable[[in
     if quiet or not (sys.stderr.isatty() if shown is None else shown):
         yield lambda done, total: None
         return
-    with click.progressbar(length=1, label=label, file=cast(TextIO, _Terminal()), show_pos=True) as drawn:
+    with click.progressbar(length=1, label=label, file=cast(TextIO, _Terminal()), show_percent=True) as drawn:
 
         def advance(done: int, total: int) -> None:
-            drawn.length = max(total, 1)
-            drawn.update(done - drawn.pos)
+            # Not `update`, which cannot go back: an import counts first what is read, then what is stored.
+            drawn.length, drawn.finished = max(total, 1), False
+            drawn.make_step(done - drawn.pos)
+            drawn.render_progress()
 
         yield advance
