@@ -20,6 +20,7 @@ __all__ = ["Relay", "Sweeper", "running"]
 Task = Callable[[], Awaitable[None]]
 _CURSOR = "relay"
 _PAGE = 1000
+_FIRST_PAUSE = 1.0
 _SLOWEST = 60.0
 
 
@@ -93,7 +94,7 @@ class Relay:
 
 async def _forever(name: str, task: Task, metrics: Metrics) -> None:
     """Run `task`; when it fails, say so and begin again, later each time."""
-    pause = 1.0
+    pause = _FIRST_PAUSE
     while True:
         try:
             await task()

@@ -31,7 +31,7 @@ class Tracer:
     @contextmanager
     def span(self, method: str, route: str, headers: Mapping[str, str]) -> Iterator[Any]:
         """Open the span of one request; the caller sets its status code."""
-        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace import SpanKind, Status, StatusCode
 
         with self._tracer.start_as_current_span(
             f"{method} {route}",
@@ -39,8 +39,13 @@ class Tracer:
             kind=SpanKind.SERVER,
             attributes={"http.request.method": method, "http.route": route},
             record_exception=False,
+            set_status_on_exception=False,
         ) as span:
-            yield span
+            try:
+                yield span
+            except BaseException as error:
+                span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+                raise
 
 
 @contextmanager
