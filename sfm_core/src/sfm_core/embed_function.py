@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,12 +20,13 @@ class FunctionEmbedding:
     """Calls `function` in a worker thread, one call at a time, and checks and normalises what it returns."""
 
     def __init__(self, function: EmbedFunction) -> None:
-        if inspect.iscoroutinefunction(function):
+        if not _is_plain(function):
             raise ConfigError(
                 "embed: got no plain function, allowed: a function from a list of texts to a list of vectors"
             )
         self._function = function
-        self._lock = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._busy = threading.Lock()
         self._dimension = 0
 
     async def probe(self) -> None:
@@ -55,17 +57,22 @@ class FunctionEmbedding:
         """
         if not texts:
             return []
-        async with self._lock:
+        async with self._turn:
             try:
-                rows = await asyncio.to_thread(self._function, list(texts))
+                rows = await asyncio.to_thread(self._call, list(texts))
             except Exception as error:
                 raise BackendError(f"embed function: raised {type(error).__name__}") from error
         try:
             if len(rows) != len(texts):
                 raise BackendError(f"embed function: returned {len(rows)} vectors for {len(texts)} texts")
             return [self._unit(row) for row in rows]
-        except TypeError as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise BackendError("embed function: returned something else than a list of vectors") from error
+
+    def _call(self, texts: list[str]) -> Any:
+        # A cancelled caller gives its turn away while its call still runs.
+        with self._busy:
+            return self._function(texts)
 
     def _unit(self, row: Any) -> list[float]:
         values: list[float] = row.tolist() if hasattr(row, "tolist") else [float(x) for x in row]
@@ -75,3 +82,7 @@ class FunctionEmbedding:
         if self._dimension and len(values) != self._dimension:
             raise BackendError(f"embed function: returned {len(values)} numbers, {self._dimension} before")
         return [x / norm for x in values]
+
+
+def _is_plain(function: object) -> bool:
+    return callable(function) and not inspect.iscoroutinefunction(function)

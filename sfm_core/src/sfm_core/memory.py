@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sfm_core.errors import InvalidInput
 from sfm_core.model.event import ChangePage
@@ -184,24 +185,54 @@ class AgentMemory:
 
     async def export_to(self, path: str | Path, *, namespace: str | None = None) -> int:
         """Write an archive to a new file and return its size in bytes; an existing file is refused."""
+        target = _path(path)
         size = 0
         try:
-            file = await asyncio.to_thread(Path(path).open, "xb")
+            file = await asyncio.to_thread(_create, target)
         except OSError as error:
             raise InvalidInput.of("path", str(path), f"a file that can be created ({error.strerror})") from None
-        with file:
-            async for lines in self.export(namespace=namespace):
-                size += file.write(lines)
+        try:
+            with file:
+                async for lines in self.export(namespace=namespace):
+                    size += file.write(lines)
+        except BaseException:
+            target.unlink()
+            raise
         return size
 
-    async def import_from(self, source: str | Path | AsyncIterable[bytes]) -> ImportReport:
+    async def import_from(self, source: str | Path | AsyncIterable[bytes] | Iterable[bytes]) -> ImportReport:
         """Store an archive from a file or from chunks of bytes; a second import adds nothing."""
-        chunks = _file_chunks(Path(source)) if isinstance(source, str | Path) else source
-        return await self.services.transfer.import_(self.principal, chunks)
+        return await self.services.transfer.import_(self.principal, _chunks(source))
 
     async def stats(self, *, namespace: str | None = None) -> Stats:
         """Return counts of a namespace, a subtree, or all that the principal may read."""
         return await self.services.overview.stats(self.principal, namespace=namespace)
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, str | Path) or "\0" in str(value):
+        raise InvalidInput.of("path", value, "the path of a file")
+    return Path(value)
+
+
+def _create(path: Path) -> IO[bytes]:
+    """Create a file that only this user can read: an archive holds everything."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def _chunks(source: object) -> AsyncIterable[bytes]:
+    if isinstance(source, str | Path):
+        return _file_chunks(_path(source))
+    if isinstance(source, AsyncIterable):
+        return source
+    if isinstance(source, Iterable) and not isinstance(source, bytes | bytearray):
+        return _given_chunks(source)
+    raise InvalidInput.of("source", source, "the path of an archive, or chunks of bytes")
+
+
+async def _given_chunks(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
 
 
 async def _file_chunks(path: Path) -> AsyncIterator[bytes]:

@@ -77,9 +77,9 @@ async def open_services(
     async with AsyncExitStack() as stack:
         opener = _Opener(stack, plan, registry, configs, data_dir, read_only)
         ports = await opener.open_all(embed)
-        services = wire(loaded, plan, registry, ports)
-        await services.start()
+        services = wire(loaded, plan, registry, ports, read_only=read_only)
         stack.push_async_callback(services.close)
+        await services.start()
         yield Runtime(loaded, plan, registry, ports, services)
 
 

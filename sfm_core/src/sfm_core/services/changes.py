@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from sfm_core.model.event import ChangePage, Event, event_of
-from sfm_core.model.namespace import ALL, Scope, parse_scope
+from sfm_core.model.namespace import ALL, Scope, covers, parse_scope
 from sfm_core.ports.storage import Storage
 from sfm_core.services.checks import check_count
 from sfm_core.services.limits import Limits
@@ -24,7 +24,8 @@ def readable(principal: Principal, namespace: str | None) -> tuple[Scope, ...]:
         Forbidden: it may not read there.
     """
     if namespace is None and principal.scopes and Verb.READ in principal.verbs:
-        return (ALL,) if ALL in principal.scopes else principal.scopes
+        distinct = tuple(dict.fromkeys(principal.scopes))
+        return tuple(scope for scope in distinct if not covers((s for s in distinct if s != scope), scope))
     scope = ALL if namespace is None else parse_scope(namespace)
     principal.require(Verb.READ, scope)
     return (scope,)
@@ -55,7 +56,8 @@ class Changes:
         last = await self._storage.last_sequence()
         items = await self._read(scopes, after, limit + 1)
         page = tuple(items[:limit])
-        return ChangePage(page, page[-1].data.sequence if len(items) > limit else None, last)
+        newest = max(last, page[-1].data.sequence if page else 0)
+        return ChangePage(page, page[-1].data.sequence if len(items) > limit else None, newest)
 
     async def follow(
         self, principal: Principal, *, namespace: str | None = None, after: int = 0
@@ -64,11 +66,13 @@ class Changes:
         scopes = readable(principal, namespace)
         after = check_count(after, "after", low=0)
         while True:
-            items = await self._read(scopes, after, _PAGE)
+            last = await self._storage.last_sequence()
+            items = await self._read(scopes, after, _PAGE) if last > after else []
             for event in items:
                 after = event.data.sequence
                 yield event
-            if not items:
+            if len(items) < _PAGE:
+                after = max(after, last)
                 await asyncio.sleep(self._poll)
 
     async def _read(self, scopes: tuple[Scope, ...], after: int, limit: int) -> list[Event]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,15 +16,20 @@ __all__ = [
     "check_bool",
     "check_coordinate",
     "check_count",
+    "check_cursor",
     "check_json_object",
+    "check_levels",
     "check_number",
+    "check_one_of",
     "check_text",
     "check_texts",
     "check_time",
     "check_vector",
+    "check_version",
 ]
 
 _INT_LOW, _INT_HIGH = -(2**63), 2**63 - 1
+_CURSOR = 1000
 
 
 def _too_large(field: str, given: str, allowed: str) -> LimitExceeded:
@@ -43,13 +48,15 @@ def check_text(value: object, field: str, *, longest: int, unit: str = "characte
 
 
 def _check_characters(value: str, field: str) -> None:
+    # The place is told, not the text: messages are logged and kept.
     if "\0" in value:
-        raise InvalidInput.of(field, value, "text without NUL characters")
+        raise InvalidInput([Problem(field, f"a NUL at {value.index(chr(0))}", "text without NUL characters")])
     if not value.isascii():
         try:
             value.encode()
-        except UnicodeEncodeError:
-            raise InvalidInput.of(field, value, "text without lone surrogates") from None
+        except UnicodeEncodeError as error:
+            given = f"a lone surrogate at {error.start}"
+            raise InvalidInput([Problem(field, given, "text without lone surrogates")]) from None
 
 
 def check_texts(value: object, field: str, *, most: int, longest: int) -> tuple[str, ...]:
@@ -69,6 +76,13 @@ def _items(value: object, field: str, allowed: str) -> list[Any]:
     return sorted(value, key=str) if isinstance(value, set | frozenset) else list(value)
 
 
+def check_one_of(value: object, field: str, allowed: Sequence[str]) -> str:
+    """Accept one of some texts."""
+    if not isinstance(value, str) or value not in allowed:
+        raise InvalidInput.of(field, value, f"one of {', '.join(allowed)}")
+    return value
+
+
 def check_bool(value: object, field: str) -> bool:
     """Accept true and false only."""
     if not isinstance(value, bool):
@@ -83,16 +97,22 @@ def check_count(value: object, field: str, *, low: int, high: int = _INT_HIGH) -
     return value
 
 
+def check_version(value: object, field: str = "expected_version") -> int | None:
+    """Accept the number of a version, or None."""
+    return None if value is None else check_count(value, field, low=1)
+
+
+def check_cursor(value: object, field: str = "cursor") -> str | None:
+    """Accept what may be the `next` of a page, or None; the storage knows its own."""
+    if value is None or (isinstance(value, str) and 0 < len(value) <= _CURSOR and value.isascii()):
+        return value
+    raise InvalidInput.of(field, value, "the `next` of an earlier page of the same list")
+
+
 def check_number(
     value: object, field: str, *, low: float | None = None, high: float | None = None, above: float | None = None
 ) -> float:
     """Accept a finite number (no bool) within the bounds given."""
-    bounds = [
-        f"from {low}" * (low is not None),
-        f"above {above}" * (above is not None),
-        f"to {high}" * (high is not None),
-    ]
-    allowed = " ".join(["a finite number", *filter(None, bounds)])
     try:
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:
@@ -103,7 +123,10 @@ def check_number(
         or (high is not None and number > high)
         or (above is not None and number <= above)
     ):
-        raise InvalidInput.of(field, value, allowed)
+        bounds = [
+            f"{word} {bound}" for word, bound in (("from", low), ("above", above), ("to", high)) if bound is not None
+        ]
+        raise InvalidInput.of(field, value, " ".join(["a finite number", *bounds]))
     return number
 
 
@@ -125,10 +148,10 @@ def check_vector(value: object, field: str, *, dimension: int | None = None) -> 
     if dimension is not None and len(value) != dimension:
         raise InvalidInput([Problem(field, f"{len(value)} numbers", allowed)])
     for i, item in enumerate(value):
-        if isinstance(item, bool) or not isinstance(item, int | float) or not math.isfinite(item):
-            raise InvalidInput.of(f"{field}.{i}", item, "a finite number")
+        if type(item) is not float or not math.isfinite(item):
+            check_number(item, f"{field}.{i}")
     if not any(value):
-        raise InvalidInput.of(field, value, allowed)
+        raise InvalidInput([Problem(field, "zeros only", allowed)])
     return tuple(map(float, value))
 
 
@@ -147,30 +170,44 @@ def check_json_object(value: object, field: str, *, most_bytes: int, depth: int)
     """
     if not isinstance(value, dict):
         raise InvalidInput.of(field, value, "a JSON object")
-    _check_levels(value, field, depth)
-    encoded = msgspec.json.encode(value)
+    check_levels(value, field, most_bytes=most_bytes, depth=depth)
+    try:
+        encoded = msgspec.json.encode(value)
+    except TypeError:
+        raise InvalidInput.of(field, value, "JSON values of the plain types") from None
     if len(encoded) > most_bytes:
         raise _too_large(field, f"{len(encoded)} bytes", f"at most {most_bytes} bytes of JSON")
     copy: dict[str, Any] = msgspec.json.decode(encoded)
     return copy
 
 
-def _check_levels(top: dict[Any, Any], field: str, depth: int) -> None:
+def check_levels(top: Mapping[Any, Any], field: str, *, most_bytes: int, depth: int) -> None:
+    """Refuse an object of more than `depth` levels, or with values that JSON does not have; never recurses.
+
+    Raises:
+        InvalidInput: naming the path of the culprit.
+        LimitExceeded: too deep, or more containers in one level (shared ones count each time) than `most_bytes` can hold.
+    """
     level: list[tuple[str, object]] = [(field, top)]
     for _ in range(depth):
-        level = [pair for path, value in level for pair in _children(path, value)]
-        if not level:
+        below: list[tuple[str, object]] = []
+        for path, value in level:
+            below += _children(path, value)
+            if len(below) > most_bytes:
+                raise _too_large(field, f"more than {most_bytes} values", f"at most {most_bytes} bytes of JSON")
+        if not below:
             return
+        level = below
     raise _too_large(field, f"more than {depth} levels", f"at most {depth} levels")
 
 
 def _children(path: str, value: object) -> Iterable[tuple[str, object]]:
     """Yield the containers inside a container, after checking its plain values and keys."""
     pairs: Iterable[tuple[object, object]]
-    pairs = value.items() if isinstance(value, dict) else enumerate(value)  # type: ignore[arg-type]
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value)  # type: ignore[arg-type]
     for key, child in pairs:
         name = f"{path}.{key}"
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             if not isinstance(key, str):
                 raise InvalidInput([Problem(path, f"the key {shown(key)}", "text keys")])
             _check_characters(key, path)

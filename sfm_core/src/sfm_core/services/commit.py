@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
+from sfm_core.errors import Conflict, StaleVersion
 from sfm_core.model.memory import Memory
 from sfm_core.plugins.hooks import OperationHooks
 from sfm_core.ports.storage import Result, Storage
-from sfm_core.ports.writes import Applied, AppliedLink, Erase, Operation, Put, Replace, Replayed, Write
+from sfm_core.ports.writes import Applied, AppliedLink, Erase, ImportMemory, Put, Replace, Replayed, Write
 from sfm_core.services.clock import Clock
 from sfm_core.services.idempotency import IdempotencyKey, Replay
 from sfm_core.services.limits import Limits
@@ -17,10 +21,14 @@ from sfm_core.services.principal import Principal
 from sfm_core.services.projector import Projector
 from sfm_core.services.validate import MemoryReader
 
-__all__ = ["Committed", "Committer"]
+__all__ = ["Committed", "Committer", "until_not_stale"]
 
 _GONE = ("deleted", "erased")
 _UNWRITTEN = ("duplicate", "unchanged")
+_ATTEMPTS = 100
+_LONGEST_PAUSE = 0.05
+
+_T = TypeVar("_T")
 
 
 class Committed(Struct, frozen=True):
@@ -41,7 +49,7 @@ class Committer:
 
     Args:
         storage: the source of truth.
-        projector: projects inline; None when a consumer does it.
+        projector: keeps the projections, here or in a consumer.
         hooks: the operation hooks.
         reader: checks what a hook made of a memory.
         clock, limits: as everywhere.
@@ -50,7 +58,7 @@ class Committer:
     def __init__(
         self,
         storage: Storage,
-        projector: Projector | None,
+        projector: Projector,
         hooks: OperationHooks,
         reader: MemoryReader,
         clock: Clock,
@@ -74,6 +82,20 @@ class Committer:
         changed = self.hooks.remembering(memory, principal)
         return changed if changed is memory else self._reader.recheck(changed)
 
+    async def replayed(self, key: IdempotencyKey | None) -> Committed | None:
+        """Return what an earlier request with `key` did, None when there was none.
+
+        Asked before a write is prepared: what the first request did may make the same request impossible now.
+
+        Raises:
+            InvalidInput: the key is malformed.
+            IdempotencyMismatch: it was used for another request.
+        """
+        if key is None:
+            return None
+        answer = await self.storage.answered(key.claim(self.clock(), self.limits))
+        return None if answer is None else self._replay(answer)
+
     async def commit(
         self,
         principal: Principal,
@@ -88,54 +110,63 @@ class Committer:
 
         Args:
             principal: who writes, for the hooks.
-            writes: intents of `sfm_core.ports.writes`.
+            writes: intents of `sfm_core.ports.writes`; with none of them only the key is claimed.
             atomic: as in `Storage.apply`.
             wait: wait, bounded, until the projections hold the writes.
             key: an idempotency key of the caller.
             note: kept with the key.
         """
         claim = None if key is None else key.claim(self.clock(), self.limits, note)
-        answer = await self.storage.apply(writes, atomic=atomic, idempotency=claim)
-        if isinstance(answer, Replayed):
-            return Committed([], True, Replay.read(answer.answer))
-        indexed = await self._project(writes, answer)
+        try:
+            answer = await self.storage.apply(writes, atomic=atomic, idempotency=claim)
+            if isinstance(answer, Replayed):
+                return self._replay(answer)
+            indexed = await self._project(writes, answer)
+        except asyncio.CancelledError:
+            # What was stored may not be projected by this call any more: the log tells the projector.
+            self.projector.kick()
+            raise
         done = Committed(answer, indexed)
-        if wait and not indexed and self.projector is not None:
+        if wait and not indexed:
             done = Committed(answer, await self.projector.reached(done.sequence, self.limits.wait_seconds))
         if self.hooks.has_remembered:
-            for write, result in zip(writes, answer, strict=True):
-                if (
-                    isinstance(write, Put | Replace)
-                    and isinstance(result, Applied)
-                    and result.outcome not in _UNWRITTEN
-                ):
-                    self.hooks.remembered(result.memory, principal)
+            self._tell(principal, writes, answer)
         return done
 
+    def _replay(self, answer: Replayed) -> Committed:
+        return Committed([], self.projector.keeps_up, Replay.read(answer.answer))
+
+    def _tell(self, principal: Principal, writes: Sequence[Write], results: Sequence[Result]) -> None:
+        for write, result in zip(writes, results, strict=True):
+            if not isinstance(result, Applied) or result.outcome in _UNWRITTEN:
+                continue
+            if isinstance(write, Put | Replace | ImportMemory) and not _buries(write):
+                self.hooks.remembered(result.memory, principal)
+
     async def _project(self, writes: Sequence[Write], results: Sequence[Result]) -> bool:
-        if self.projector is None:
-            return False
         live: dict[str, tuple[Memory, Sequence[tuple[str, str]] | None]] = {}
         gone: dict[str, int] = {}
         sequences: list[int] = []
         for write, result in zip(writes, results, strict=True):
-            if isinstance(result, AppliedLink):
-                sequences.append(result.sequence)
-            if not isinstance(result, Applied) or result.outcome in _UNWRITTEN:
+            if not isinstance(result, Applied | AppliedLink) or result.outcome in _UNWRITTEN:
                 continue
             sequences.append(result.sequence)
-            if result.outcome in _GONE:
+            if isinstance(result, AppliedLink):
+                continue
+            if result.outcome in _GONE or _buries(write):
                 live.pop(result.memory.id, None)
                 gone[result.memory.id] = result.memory.version + (1 if isinstance(write, Erase) else 0)
             else:
                 gone.pop(result.memory.id, None)
-                words = write.analysis.words if isinstance(write, Put | Replace) else None
+                words = write.analysis.words if isinstance(write, Put | Replace | ImportMemory) else None
                 live[result.memory.id] = (result.memory, words)
-        if not live and not gone:
-            return not self.projector.failing
         return await self.projector.written(
             [memory for memory, _ in live.values()], list(gone.items()), sequences, words=_words(live.values())
         )
+
+
+def _buries(write: Write) -> bool:
+    return isinstance(write, ImportMemory) and write.deleted
 
 
 def _words(
@@ -146,6 +177,15 @@ def _words(
     return known if len(known) == len(words) else None
 
 
-def operation_of(results: Sequence[Result]) -> Operation | None:
-    """Return the operation among the results of a transaction."""
-    return next((r for r in results if isinstance(r, Operation)), None)
+async def until_not_stale(attempt: Callable[[], Awaitable[_T]], what: str) -> _T:
+    """Return what `attempt` returns; while another write comes between its reading and its writing, begin again.
+
+    Raises:
+        Conflict: others came between too many times in a row.
+    """
+    for count in range(1, _ATTEMPTS + 1):
+        try:
+            return await attempt()
+        except StaleVersion:
+            await asyncio.sleep(random.uniform(0, min(0.001 * count, _LONGEST_PAUSE)))
+    raise Conflict(f"{what} was changed by others {_ATTEMPTS} times in a row; try again")

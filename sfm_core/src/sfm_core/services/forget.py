@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from sfm_core.errors import Conflict, NotFound, SfmError
+from sfm_core.errors import BackendError, Conflict, NotFound
 from sfm_core.model.filter import FieldTest, parse_filter
 from sfm_core.model.memory import Receipt, StoreState
 from sfm_core.model.namespace import ALL, Scope, check_namespace, parse_scope
 from sfm_core.ports.storage import Stored
 from sfm_core.ports.vectors import Vectors
 from sfm_core.ports.writes import Applied, Erase, Operation, OperationKind, Remove, Revive, StartOperation, Write
-from sfm_core.services.commit import Committed, Committer, operation_of
+from sfm_core.services.checks import check_bool, check_version
+from sfm_core.services.commit import Committed, Committer
 from sfm_core.services.idempotency import IdempotencyKey
 from sfm_core.services.ids import check_id, new_id
 from sfm_core.services.policy import read_policy, selected
 from sfm_core.services.principal import Principal, Verb
-from sfm_core.services.replies import applied, receipt
+from sfm_core.services.replies import receipt
 
 __all__ = ["Forget", "ForgetReport", "OperationState"]
 
@@ -29,7 +30,7 @@ _SHOWN = 1000
 
 
 class ForgetReport(Struct, frozen=True, kw_only=True):
-    """What a forget would remove (`dry_run`) or removed: how many, the first 1,000 ids, the operation, the newest sequence."""
+    """What a forget would remove (`dry_run`) or removed: how many, 1,000 of the ids, the operation, the newest sequence."""
 
     namespace: str
     dry_run: bool
@@ -81,36 +82,31 @@ class Forget:
             StaleVersion: `expected_version` is given and not the stored one.
         """
         id = check_id(id)
-        now = self._committer.clock()
-        stored = await self._found(principal, id, erase=erase)
-        namespace = stored.memory.namespace
-        principal.require(Verb.FORGET, Scope(namespace))
-        self._committer.hooks.forgetting([id], principal, erase=erase)
-        operation = self._operation("erase" if erase else "delete", namespace, principal, now)
-        kind = Erase if erase else Remove
-        writes: list[Write] = [
-            StartOperation(operation=operation),
-            kind(id=id, operation=operation.id, time=now, expected_version=expected_version),
-        ]
-        committed = await self._committer.commit(principal, writes, wait=wait, key=key)
-        if committed.replay is not None:
-            return await self._replayed(committed, stored)
-        answer = await receipt(self._storage, committed, operation=operation.id)
-        return replace(answer, stores=self._states(answer.sequence))
-
-    async def _replayed(self, committed: Committed, stored: Stored) -> Receipt:
-        """Answer a repeated delete: after an erase only thin facts are left, and the receipt says no more."""
-        assert committed.replay is not None
-        operation = next((r.operation for r in committed.replay.results if r.operation), None)
-        answer = await receipt(self._storage, committed, operation=operation)
-        return replace(answer, stores=self._states(answer.sequence))
+        expected = check_version(expected_version)
+        check_bool(erase, "erase")
+        principal.require_verb(Verb.FORGET)
+        committed = await self._committer.replayed(key)
+        if committed is None:
+            namespace = (await self._found(principal, id, erase=erase)).memory.namespace
+            self._committer.hooks.forgetting([id], principal, erase=erase)
+            now = self._committer.clock()
+            operation = self._operation("erase" if erase else "delete", namespace, principal, now, undoable=not erase)
+            kind = Erase if erase else Remove
+            writes: list[Write] = [
+                StartOperation(operation=operation),
+                kind(id=id, operation=operation.id, time=now, expected_version=expected),
+            ]
+            committed = await self._committer.commit(principal, writes, wait=wait, key=key)
+        answer = await receipt(self._storage, principal, Verb.FORGET, committed)
+        return replace(answer, stores=self._states(projected=answer.indexed))
 
     async def _found(self, principal: Principal, id: str, *, erase: bool) -> Stored:
         [stored] = await self._storage.locate([id])
-        if stored is None or not principal.may(Verb.READ, Scope(stored.memory.namespace)):
+        if stored is None or not principal.may(Verb.FORGET, Scope(stored.memory.namespace)):
             raise NotFound(f"no memory {id}")
         expires = stored.memory.expires_at
-        if not erase and not stored.deleted and expires is not None and expires <= self._committer.clock():
+        expired = expires is not None and expires <= self._committer.clock()
+        if not erase and (stored.deleted or expired):
             raise NotFound(f"no memory {id}")
         return stored
 
@@ -140,12 +136,16 @@ class Forget:
             InvalidInput: neither or both of `filter` and `policy`.
         """
         scope = parse_scope(namespace)
+        check_bool(dry_run, "dry_run")
+        check_bool(erase, "erase")
         principal.require(Verb.FORGET, scope)
         limits = self._committer.limits
         parsed = None if filter is None else parse_filter(filter, depth=limits.filter_depth, tests=limits.filter_tests)
         rule = read_policy(policy, given_filter=filter is not None)
-        now = self._committer.clock()
-        ids = [m.id for m in await selected(self._storage, scope, parsed, rule, now)]
+        if not dry_run and (replayed := await self._committer.replayed(key)) is not None:
+            return await self._forget_replayed(namespace, replayed)
+        found = await selected(self._storage, scope, parsed, rule, self._committer.clock())
+        ids = [id for id, _ in found]
         if dry_run:
             return ForgetReport(namespace=namespace, dry_run=True, count=len(ids), items=tuple(ids[:_SHOWN]))
         return await self._remove(principal, namespace, ids, "forget", erase=erase, wait=wait, key=key)
@@ -161,7 +161,10 @@ class Forget:
     ) -> ForgetReport:
         """Remove every memory of exactly this namespace (not of those below it); `erase` takes tombstones too."""
         scope = Scope(check_namespace(namespace))
+        check_bool(erase, "erase")
         principal.require(Verb.FORGET, scope)
+        if (replayed := await self._committer.replayed(key)) is not None:
+            return await self._forget_replayed(namespace, replayed)
         ids: list[str] = []
         async for batch in self._storage.scan(scope, now=self._committer.clock()):
             ids += [stored.memory.id for stored in batch if erase or not stored.deleted]
@@ -172,10 +175,14 @@ class Forget:
         now = self._committer.clock()
         due = FieldTest("expires_at", (), "lte", now)
         unexpired_at = datetime.min.replace(tzinfo=UTC)
-        expired = [m.id for m in await selected(self._storage, ALL, due, None, unexpired_at)]
-        if expired:
-            await self._remove(SWEEPER, "", expired, "expiry", erase=False, wait=False, key=None)
-        return len(expired)
+        expired = await selected(self._storage, ALL, due, None, unexpired_at)
+        if not expired:
+            return 0
+        operation = self._operation("expiry", "", SWEEPER, now, undoable=True)
+        # The version says that the memory was not restored meanwhile.
+        writes = [Remove(id=id, operation=operation.id, time=now, expected_version=seen) for id, seen in expired]
+        done, _ = await self._in_batches(SWEEPER, operation, writes, wait=False, key=None)
+        return len(done)
 
     async def _remove(
         self,
@@ -188,37 +195,56 @@ class Forget:
         wait: bool,
         key: IdempotencyKey | None,
     ) -> ForgetReport:
-        """Remove `ids` in batches under one operation; the first transaction claims the key and starts the operation."""
         now = self._committer.clock()
-        if kind != "expiry":
-            self._committer.hooks.forgetting(ids, principal, erase=erase)
+        self._committer.hooks.forgetting(ids, principal, erase=erase)
         operation = self._operation(kind, namespace, principal, now, undoable=not erase)
         write = Erase if erase else Remove
-        done: list[str] = []
-        sequence = 0
-        for start in range(0, max(len(ids), 1), _BATCH):
-            part = [write(id=id, operation=operation.id, time=now) for id in ids[start : start + _BATCH]]
-            first: list[Write] = [StartOperation(operation=operation)] if start == 0 else []
-            committed = await self._committer.commit(
-                principal, [*first, *part], atomic=False, wait=wait, key=key if start == 0 else None
-            )
-            if committed.replay is not None:
-                return await self._forget_replayed(namespace, committed)
-            done += [r.memory.id for r in committed.results if isinstance(r, Applied)]
-            sequence = max(sequence, committed.sequence)
+        writes = [write(id=id, operation=operation.id, time=now) for id in ids]
+        done, last = await self._in_batches(principal, operation, writes, wait=wait, key=key)
+        if last.replay is not None:
+            return await self._forget_replayed(namespace, last)
+        stored = await self._storage.operation(operation.id)
         return ForgetReport(
             namespace=namespace,
             dry_run=False,
             count=len(done),
-            items=tuple(done[:_SHOWN]),
+            items=tuple(sorted(done)[:_SHOWN]),
             operation=operation.id,
-            sequence=sequence,
+            sequence=stored.sequence if stored is not None else 0,
         )
 
+    async def _in_batches(
+        self,
+        principal: Principal,
+        operation: Operation,
+        writes: Sequence[Write],
+        *,
+        wait: bool,
+        key: IdempotencyKey | None,
+    ) -> tuple[list[str], Committed]:
+        """Carry out the writes of an operation; return the ids that were touched, and the last transaction.
+
+        The last transaction claims the key: after a crash the repeated request does what is left.
+        """
+        done: list[str] = []
+        starts = range(0, max(len(writes), 1), _BATCH)
+        for start in starts:
+            last = start == starts[-1]
+            committed = await self._committer.commit(
+                principal,
+                [StartOperation(operation=operation), *writes[start : start + _BATCH]],
+                atomic=False,
+                wait=wait and last,
+                key=key if last else None,
+            )
+            done += [r.memory.id for r in committed.results if isinstance(r, Applied)]
+        return done, committed
+
     async def _forget_replayed(self, namespace: str, committed: Committed) -> ForgetReport:
-        operation = operation_of(await applied(self._storage, committed))
+        assert committed.replay is not None
+        operation = await self._storage.operation(committed.replay.operation or "")
         if operation is None:
-            raise Conflict("the first request with this key was of another kind")
+            raise NotFound("the operation of the first request with this key is gone")
         members = await self._storage.operation_members(operation.id, limit=_SHOWN)
         return ForgetReport(
             namespace=namespace,
@@ -239,24 +265,28 @@ class Forget:
             Conflict: it is an erasure, its window is over, or it was undone.
         """
         operation = await self._operation_for(principal, operation_id, Verb.WRITE)
+        if await self._committer.replayed(key) is not None:
+            return await self._state_of(operation)
         now = self._committer.clock()
         if operation.undone_at is not None:
-            raise Conflict(f"operation {operation_id} was undone already")
+            raise Conflict(f"operation {operation.id} was undone already")
         if operation.undo_until is None or operation.undo_until < now:
-            raise Conflict(f"operation {operation_id} cannot be undone (an erasure, or its window is over)")
+            raise Conflict(f"operation {operation.id} cannot be undone (an erasure, or its window is over)")
+        writes: list[Write] = [Revive(id=id, operation=operation.id, time=now) async for id in self._members(operation)]
+        # Marked as undone with the last batch: after a crash the undo can be repeated.
+        last = len(writes) - len(writes) % _BATCH
+        for start in range(0, last, _BATCH):
+            await self._committer.commit(principal, writes[start : start + _BATCH], atomic=False)
+        undone = StartOperation(operation=replace(operation, undone_at=now))
+        await self._committer.commit(principal, [*writes[last:], undone], atomic=False, key=key)
+        return await self._state_of(operation)
+
+    async def _members(self, operation: Operation) -> AsyncIterator[str]:
         after: str | None = None
-        undone = replace(operation, undone_at=now)
-        first: list[Write] = [StartOperation(operation=undone)]
-        while members := await self._storage.operation_members(operation.id, limit=_BATCH, after=after):
-            after = members[-1][0]
-            revivals = [Revive(id=id, operation=operation.id, time=now) for id, _ in members]
-            committed = await self._committer.commit(principal, [*first, *revivals], atomic=False, key=key)
-            first, key = [], None
-            if committed.replay is not None:
-                break
-        if first:
-            await self._committer.commit(principal, first, key=key)
-        return await self.operation(principal, operation_id)
+        while page := await self._storage.operation_members(operation.id, limit=_BATCH, after=after):
+            after = page[-1][0]
+            for id, _ in page:
+                yield id
 
     async def operation(self, principal: Principal, operation_id: str) -> OperationState:
         """Return an operation and how far it has come in every store.
@@ -264,10 +294,11 @@ class Forget:
         Raises:
             NotFound: no such operation, or outside the principal's namespaces.
         """
-        operation = await self._operation_for(principal, operation_id, Verb.READ)
-        stores = self._states(operation.sequence)
-        if operation.undone_at is None and all(s.state == "done" for s in stores):
-            stores = await self._proven(operation, stores)
+        return await self._state_of(await self._operation_for(principal, operation_id, Verb.READ))
+
+    async def _state_of(self, asked: Operation) -> OperationState:
+        operation = await self._storage.operation(asked.id) or asked
+        stores = self._states(projected=operation.undone_at is not None or await self._index_agrees(operation))
         settled = all(s.state == "done" for s in stores)
         return OperationState(
             id=operation.id,
@@ -283,15 +314,16 @@ class Forget:
         )
 
     async def _operation_for(self, principal: Principal, operation_id: str, verb: Verb) -> Operation:
-        operation = await self._storage.operation(check_id(operation_id, "operation"))
+        id = check_id(operation_id, "operation")
+        principal.require_verb(verb)
+        operation = await self._storage.operation(id)
         scope = ALL if operation is None or not operation.namespace else parse_scope(operation.namespace)
-        if operation is None or not principal.may(Verb.READ, scope):
-            raise NotFound(f"no operation {operation_id}")
-        principal.require(verb, scope)
+        if operation is None or not principal.may(verb, scope):
+            raise NotFound(f"no operation {id}")
         return operation
 
     def _operation(
-        self, kind: OperationKind, namespace: str, principal: Principal, now: datetime, *, undoable: bool | None = None
+        self, kind: OperationKind, namespace: str, principal: Principal, now: datetime, *, undoable: bool
     ) -> Operation:
         window = timedelta(days=self._committer.limits.undo_days)
         return Operation(
@@ -300,30 +332,30 @@ class Forget:
             namespace=namespace,
             principal=principal.name,
             created_at=now,
-            undo_until=now + window if (kind == "delete" if undoable is None else undoable) else None,
+            undo_until=now + window if undoable else None,
         )
 
-    def _states(self, sequence: int) -> tuple[StoreState, ...]:
-        """Storage has what it acknowledged; the projections have it when the projector has passed it."""
-        projector = self._committer.projector
-        behind = projector is not None and projector.failing is not None and projector.position < sequence
+    def _states(self, *, projected: bool) -> tuple[StoreState, ...]:
+        """Storage has what it acknowledged; the others have it when it is projected."""
         return tuple(
-            StoreState(f"{port}:{name}", "pending" if behind and port != "storage" else "done")
+            StoreState(f"{port}:{name}", "done" if port == "storage" or projected else "pending")
             for port, name in self._stores.items()
         )
 
-    async def _proven(self, operation: Operation, stores: tuple[StoreState, ...]) -> tuple[StoreState, ...]:
-        """Ask the vector index itself whether it still holds one of the operation's memories."""
+    async def _index_agrees(self, operation: Operation) -> bool:
+        """Ask the vector index itself whether it holds none of the operation's memories that are gone."""
         if self._vectors is None:
-            return stores
+            return True
+        ids = [id async for id in self._members(operation)]
         try:
-            members = await self._storage.operation_members(operation.id, limit=_BATCH)
-            gone = {id for id, _ in members}
-            live = {s.memory.id for s in await self._storage.locate(sorted(gone)) if s is not None and not s.deleted}
-            left = await self._vectors.versions(sorted(gone - live))
-        except SfmError:
-            left = {"": 0}
-        return tuple(StoreState(s.store, "pending") if left and s.store.startswith("vectors") else s for s in stores)
+            for start in range(0, len(ids), _BATCH):
+                part = ids[start : start + _BATCH]
+                stored = zip(part, await self._storage.locate(part), strict=True)
+                if await self._vectors.versions([id for id, found in stored if found is None or found.deleted]):
+                    return False
+        except BackendError:
+            return False
+        return True
 
 
 SWEEPER = Principal("expiry", (ALL,), frozenset({Verb.FORGET}))

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import get_args
 
 import msgspec
 
-from sfm_core.errors import InvalidInput, NotFound
+from sfm_core.errors import InvalidInput, NotFound, StaleVersion
 from sfm_core.model.filter import FieldTest, Filter, Op, all_of, parse_filter
-from sfm_core.model.memory import DEFAULT_NAMESPACE, Memory, Receipt
+from sfm_core.model.memory import DEFAULT_NAMESPACE, Kind, Memory, Receipt
 from sfm_core.model.namespace import Scope, check_namespace, parse_scope
 from sfm_core.model.query import Page
 from sfm_core.model.twins import digest
 from sfm_core.ports.storage import Order, Storage, Stored
 from sfm_core.ports.writes import Replace
-from sfm_core.services.checks import check_coordinate, check_count, check_time
-from sfm_core.services.commit import Committer
+from sfm_core.services.checks import (
+    check_coordinate,
+    check_count,
+    check_cursor,
+    check_one_of,
+    check_text,
+    check_time,
+    check_version,
+)
+from sfm_core.services.commit import Committed, Committer, until_not_stale
 from sfm_core.services.idempotency import IdempotencyKey
 from sfm_core.services.ids import check_id
 from sfm_core.services.principal import Principal, Verb
@@ -42,6 +51,7 @@ class History:
         """
         id = check_id(id)
         moment = None if as_of is None else check_time(as_of, "as_of")
+        principal.require_verb(Verb.READ)
         [memory] = await self._storage.get([id], now=self._committer.clock(), as_of=moment)
         if memory is None or not principal.may(Verb.READ, Scope(memory.namespace)):
             raise NotFound(f"no memory {id}")
@@ -69,22 +79,21 @@ class History:
         """
         scope = parse_scope(namespace if namespace is not None else DEFAULT_NAMESPACE)
         principal.require(Verb.READ, scope)
-        if order not in tuple(Order):
-            raise InvalidInput.of("order", order, f"one of {', '.join(Order)}")
         limits = self._committer.limits
+        longest = limits.text_length
         tests: list[Filter | None] = [
             None if filter is None else parse_filter(filter, depth=limits.filter_depth, tests=limits.filter_tests),
-            _test("kind", "eq", kind),
-            _test("author", "eq", author),
-            _test("thread", "eq", thread),
-            _test("tags", "contains", tag),
+            None if kind is None else FieldTest("kind", (), "eq", check_one_of(kind, "kind", get_args(Kind))),
+            _text_test("author", "eq", author, "author", longest),
+            _text_test("thread", "eq", thread, "thread", longest),
+            _text_test("tags", "contains", tag, "tag", longest),
         ]
         found = await self._storage.list(
             scope,
             filter=all_of(*tests),
-            order=Order(order),
+            order=Order(check_one_of(order, "order", tuple(Order))),
             limit=check_count(limit, "limit", low=1, high=limits.page),
-            after=cursor,
+            after=check_cursor(cursor),
             now=self._committer.clock(),
             as_of=None if as_of is None else check_time(as_of, "as_of"),
         )
@@ -107,16 +116,17 @@ class History:
         """
         name = check_namespace(namespace if namespace is not None else DEFAULT_NAMESPACE)
         principal.require(Verb.READ, Scope(name))
-        now = self._committer.clock()
+        now, limits = self._committer.clock(), self._committer.limits
+        most = check_count(limit, "limit", low=1, high=limits.page)
         if coordinate is not None and low is None and high is None:
-            found = await self._storage.at_coordinate(name, check_coordinate(coordinate), now=now)
+            place = check_coordinate(coordinate, most=limits.coordinate)
+            found = await self._storage.at_coordinate(name, place, now=now)
             return () if found is None else (found,)
         if coordinate is not None or low is None or high is None:
             raise InvalidInput.of("coordinate", coordinate, "either coordinate, or both min and max")
-        bottom, top = check_coordinate(low, "min"), check_coordinate(high, "max")
+        bottom, top = (check_coordinate(v, f, most=limits.coordinate) for v, f in ((low, "min"), (high, "max")))
         if len(bottom) != len(top):
             raise InvalidInput.of("max", f"{len(top)} numbers", f"{len(bottom)} numbers, as in min")
-        most = check_count(limit, "limit", low=1, high=self._committer.limits.page)
         return tuple(await self._storage.in_box(name, bottom, top, limit=most, now=now))
 
     async def history(self, principal: Principal, id: str, *, limit: int = 100, cursor: str | None = None) -> Page:
@@ -127,8 +137,8 @@ class History:
         """
         id = check_id(id)
         most = check_count(limit, "limit", low=1, high=self._committer.limits.page)
-        await self._located(principal, id)
-        before = None if cursor is None else _version(cursor)
+        before = _version(check_cursor(cursor))
+        await self._located(principal, id, Verb.READ)
         found = await self._storage.history(id, limit=most + 1, before=before)
         items = tuple(stored.memory for stored in found[:most])
         return Page(items, str(items[-1].version) if len(found) > most else None)
@@ -143,45 +153,66 @@ class History:
         wait: bool = False,
         key: IdempotencyKey | None = None,
     ) -> Receipt:
-        """Make the content of an old version the newest version; brings a deleted memory back.
+        """Make the content of an old version the newest version; brings a deleted or expired memory back.
+
+        An `expires_at` that has passed is dropped: with it the restored memory would be hidden at once.
 
         Raises:
             NotFound: unknown or erased memory, or no such version (or that version is a tombstone).
-            StaleVersion: `expected_version` is given and not the stored one, or another write came between.
+            StaleVersion: `expected_version` is given and not the stored one.
             Conflict: the coordinate of that version is occupied meanwhile.
         """
         id = check_id(id)
         version = check_count(version, "version", low=1)
-        newest = await self._located(principal, id)
-        principal.require(Verb.WRITE, Scope(newest.memory.namespace))
+        expected = check_version(expected_version)
+        principal.require_verb(Verb.WRITE)
+
+        async def attempt() -> Committed:
+            newest = await self._located(principal, id, Verb.WRITE)
+            current = newest.memory.version
+            if expected is not None and current != expected:
+                raise StaleVersion(f"memory {id} has version {current}, not {expected}", current=current)
+            restored = self._committer.approved(await self._revived(id, version, newest.memory), principal)
+            write = Replace(
+                memory=restored,
+                analysis=self._analyse(restored),
+                digest=digest(restored),
+                expected_version=current,
+                outcome="restored",
+                revive=True,
+            )
+            return await self._committer.commit(principal, [write], wait=wait, key=key)
+
+        committed = await self._committer.replayed(key)
+        if committed is None:
+            committed = await (attempt() if expected is not None else until_not_stale(attempt, f"memory {id}"))
+        return await receipt(self._storage, principal, Verb.WRITE, committed)
+
+    async def _revived(self, id: str, version: int, newest: Memory) -> Memory:
+        """Return the old version as the version after `newest`."""
         found = await self._storage.history(id, limit=1, before=version + 1)
         if not found or found[0].memory.version != version or found[0].deleted:
             raise NotFound(f"memory {id} has no version {version} to restore")
-        current = newest.memory.version
-        restored = msgspec.structs.replace(found[0].memory, version=current + 1, updated_at=self._committer.clock())
-        restored = self._committer.approved(restored, principal)
-        write = Replace(
-            memory=restored,
-            analysis=self._analyse(restored),
-            digest=digest(restored),
-            expected_version=current if expected_version is None else expected_version,
-            outcome="restored",
-            revive=True,
-        )
-        return await receipt(self._storage, await self._committer.commit(principal, [write], wait=wait, key=key))
+        old, now = found[0].memory, self._committer.clock()
+        expires = old.expires_at if old.expires_at is None or old.expires_at > now else None
+        written = max(now, newest.updated_at)
+        return msgspec.structs.replace(old, version=newest.version + 1, updated_at=written, expires_at=expires)
 
-    async def _located(self, principal: Principal, id: str) -> Stored:
+    async def _located(self, principal: Principal, id: str, verb: Verb) -> Stored:
+        principal.require_verb(verb)
         [stored] = await self._storage.locate([id])
-        if stored is None or not principal.may(Verb.READ, Scope(stored.memory.namespace)):
+        if stored is None or not principal.may(verb, Scope(stored.memory.namespace)):
             raise NotFound(f"no memory {id}")
         return stored
 
 
-def _test(field: str, op: Op, value: str | None) -> Filter | None:
-    return None if value is None else FieldTest(field, (), op, value)
+def _text_test(field: str, op: Op, value: object, argument: str, longest: int) -> Filter | None:
+    return None if value is None else FieldTest(field, (), op, check_text(value, argument, longest=longest))
 
 
-def _version(cursor: str) -> int:
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
+def _version(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    if not cursor.isdigit() or len(cursor) > 18:
         raise InvalidInput.of("cursor", cursor, "the `next` of an earlier page")
     return int(cursor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from sfm_core.services.limits import Limits
 __all__ = ["IdempotencyKey", "Replay", "ReplayedResult"]
 
 _LONGEST = 255
+_VISIBLE = re.compile(rf"[!-~]{{1,{_LONGEST}}}")
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):
@@ -35,7 +37,7 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
         Raises:
             InvalidInput: the key is empty, too long or not visible ASCII.
         """
-        if not 1 <= len(self.key) <= _LONGEST or not self.key.isascii() or not self.key.isprintable():
+        if not _VISIBLE.fullmatch(self.key):
             raise InvalidInput.of("Idempotency-Key", self.key, f"1 to {_LONGEST} visible ASCII characters")
         expires = now + timedelta(hours=limits.idempotency_hours)
         return Idempotency(
@@ -57,7 +59,7 @@ class ReplayedResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """What was kept with an answered key."""
+    """What was kept with an answered key. A note `unchanged` stands for a result that needed no write."""
 
     results: tuple[ReplayedResult, ...]
     note: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -65,4 +67,13 @@ class Replay(msgspec.Struct, frozen=True):
     @classmethod
     def read(cls, answer: bytes) -> Replay:
         """Decode what a storage kept."""
-        return msgspec.json.decode(answer, type=cls)
+        replay = msgspec.json.decode(answer, type=cls)
+        if "unchanged" not in replay.note:
+            return replay
+        id, version, sequence = replay.note["unchanged"]
+        return cls((ReplayedResult(id=id, version=version, outcome="unchanged", sequence=sequence),), replay.note)
+
+    @property
+    def operation(self) -> str | None:
+        """The operation that the request started."""
+        return next((result.operation for result in self.results if result.operation), None)

@@ -5,20 +5,29 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Mapping
+from typing import Literal, cast
 
-from sfm_core.errors import InvalidInput, NotFound
+from msgspec.structs import replace
+
+from sfm_core.errors import InvalidInput, NotFound, SfmError
 from sfm_core.model.link import Direction, Link, LinkReceipt, Neighbor, Path
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
 from sfm_core.model.query import Page
 from sfm_core.ports.storage import Storage
 from sfm_core.ports.writes import AppliedLink, PutLink, RemoveLink
-from sfm_core.services.checks import check_count, check_json_object, check_number, check_text
+from sfm_core.services.checks import (
+    check_count,
+    check_cursor,
+    check_json_object,
+    check_number,
+    check_one_of,
+    check_text,
+)
 from sfm_core.services.commit import Committed, Committer
 from sfm_core.services.idempotency import IdempotencyKey
 from sfm_core.services.ids import check_id
 from sfm_core.services.principal import Principal, Verb
-from sfm_core.services.replies import link_receipt
 
 __all__ = ["Links"]
 
@@ -63,10 +72,13 @@ class Links:
             most_bytes=limits.payload_bytes,
             depth=limits.payload_depth,
         )
-        first, second = await self._live(principal, source), await self._live(principal, target)
+        principal.require_verb(Verb.WRITE)
+        if (replayed := await self._committer.replayed(key)) is not None:
+            return await self._repeated(principal, replayed)
+        first = await self._live(principal, source, Verb.WRITE)
+        second = await self._live(principal, target, Verb.WRITE)
         if first.namespace != second.namespace:
             raise InvalidInput.of("target", second.namespace, f"a memory of the source's namespace {first.namespace!r}")
-        principal.require(Verb.WRITE, Scope(first.namespace))
         now = self._committer.clock()
         link = Link(
             source=source,
@@ -78,7 +90,7 @@ class Links:
             created_at=now,
             updated_at=now,
         )
-        return await self._answer(await self._committer.commit(principal, [PutLink(link=link)], key=key), link)
+        return await self._written(principal, PutLink(link=link), key)
 
     async def unlink(
         self,
@@ -96,28 +108,51 @@ class Links:
         """
         source, target = check_id(source, "source"), check_id(target, "target")
         relation = check_text(relation, "relation", longest=self._committer.limits.text_length)
-        memory = await self._live(principal, source)
-        principal.require(Verb.WRITE, Scope(memory.namespace))
-        now = self._committer.clock()
-        write = RemoveLink(source=source, target=target, relation=relation, time=now)
-        link = Link(
-            source=source, target=target, relation=relation, namespace=memory.namespace, created_at=now, updated_at=now
-        )
-        return await self._answer(await self._committer.commit(principal, [write], key=key), link)
+        principal.require_verb(Verb.WRITE)
+        if (replayed := await self._committer.replayed(key)) is not None:
+            return await self._repeated(principal, replayed)
+        await self._live(principal, source, Verb.WRITE)
+        write = RemoveLink(source=source, target=target, relation=relation, time=self._committer.clock())
+        return await self._written(principal, write, key)
 
-    async def _answer(self, committed: Committed, asked: Link) -> LinkReceipt:
-        """Return the receipt; a repeated request is answered with the link as it is now, or as it was asked for."""
-        if committed.replay is None:
-            return link_receipt(committed)
+    async def _written(
+        self, principal: Principal, write: PutLink | RemoveLink, key: IdempotencyKey | None
+    ) -> LinkReceipt:
+        committed = await self._committer.commit(principal, [write], key=key)
+        if committed.replay is not None:
+            return await self._repeated(principal, committed)
+        [result] = committed.results
+        if isinstance(result, SfmError):
+            raise result
+        done = cast(AppliedLink, result)
+        link = done.link
+        if done.outcome == "deleted" and not principal.may(Verb.READ, Scope(link.namespace)):
+            link = replace(link, metadata={})
+        return LinkReceipt(link=link, outcome=done.outcome, sequence=done.sequence)
+
+    async def _repeated(self, principal: Principal, committed: Committed) -> LinkReceipt:
+        """Answer a repeated request: the link as it is now, without weight and metadata once it is gone."""
+        assert committed.replay is not None
         first = next((r for r in committed.replay.results if r.link is not None), None)
-        if first is None:
+        if first is None or first.link is None:
             raise NotFound("the first request with this key wrote no link")
-        found = await self._storage.links(
-            [asked.source], relation=asked.relation, direction="out", now=self._committer.clock()
+        source, target, relation = first.link
+        [end] = await self._storage.locate([source])
+        if end is None or not principal.may(Verb.WRITE, Scope(end.memory.namespace)):
+            raise NotFound(f"memory {source} of the first request was erased since")
+        now = self._committer.clock()
+        found = await self._storage.links([source], relation=relation, direction="out", now=now)
+        gone = Link(
+            source=source,
+            target=target,
+            relation=relation,
+            namespace=end.memory.namespace,
+            created_at=end.memory.created_at,
+            updated_at=end.memory.updated_at,
         )
-        link = next((x for x in found if x.target == asked.target), asked)
-        applied = AppliedLink(link, first.outcome or "unchanged", first.sequence)  # type: ignore[arg-type]
-        return link_receipt(Committed([applied], committed.indexed))
+        link = next((x for x in found if x.target == target and first.outcome != "deleted"), gone)
+        outcome = cast(Literal["created", "updated", "unchanged", "deleted"], first.outcome)
+        return LinkReceipt(link=link, outcome=outcome, sequence=first.sequence)
 
     async def neighbors(
         self,
@@ -136,11 +171,13 @@ class Links:
             NotFound: `id` is unknown, deleted, expired or erased.
             InvalidInput: a refused argument.
         """
-        start = await self._live(principal, check_id(id))
+        id = check_id(id)
+        relation = self._relation(relation)
         depth = check_count(depth, "depth", low=1, high=_DEEPEST)
         limit = check_count(limit, "limit", low=1, high=self._committer.limits.page)
-        skip = 0 if cursor is None else _offset(cursor)
-        way = _direction(direction)
+        skip = _offset(check_cursor(cursor))
+        way = cast(Direction, check_one_of(direction, "direction", _DIRECTIONS))
+        start = await self._live(principal, id, Verb.READ)
         reached = await self._reached(start.id, relation, way, depth, skip + limit + 1)
         part = reached[skip : skip + limit]
         memories = await self._storage.get([id for id, _, _ in part], now=self._committer.clock())
@@ -170,17 +207,19 @@ class Links:
         return reached
 
     async def path(self, principal: Principal, source: str, target: str, *, relation: str | None = None) -> Path:
-        """Return the cheapest directed path by summed weights (Dijkstra 1959), ties by fewer links then ids.
+        """Return the cheapest directed path by summed weights (Dijkstra 1959), ties by fewer links.
 
         Raises:
-            NotFound: an end is not there, or no path leads from source to target.
+            NotFound: an end is not there, or no path leads from source to target (among the nearest 100,000 memories).
         """
-        first = await self._live(principal, check_id(source, "source"))
-        last = await self._live(principal, check_id(target, "target"))
+        source, target = check_id(source, "source"), check_id(target, "target")
+        relation = self._relation(relation)
+        first = await self._live(principal, source, Verb.READ)
+        last = await self._live(principal, target, Verb.READ)
         order = itertools.count()
         queue: list[tuple[float, int, int, str]] = [(0.0, 0, next(order), first.id)]
         came: dict[str, Link | None] = {first.id: None}
-        cost: dict[str, float] = {first.id: 0.0}
+        cost: dict[str, tuple[float, int]] = {first.id: (0.0, 0)}
         done: set[str] = set()
         while queue and len(done) < _VISITED_MOST:
             spent, hops, _, here = heapq.heappop(queue)
@@ -192,8 +231,8 @@ class Links:
             links = await self._storage.links([here], relation=relation, direction="out", now=self._committer.clock())
             for link in links:
                 total = spent + link.weight
-                if total < cost.get(link.target, float("inf")):
-                    cost[link.target], came[link.target] = total, link
+                if link.target not in cost or (total, hops + 1) < cost[link.target]:
+                    cost[link.target], came[link.target] = (total, hops + 1), link
                     heapq.heappush(queue, (total, hops + 1, next(order), link.target))
         raise NotFound(f"no path from {source} to {target}")
 
@@ -208,21 +247,22 @@ class Links:
             raise NotFound(f"a memory on the way to {end} was deleted meanwhile")
         return Path(tuple(m for m in nodes if m), tuple(links[::-1]), cost)
 
-    async def _live(self, principal: Principal, id: str) -> Memory:
+    def _relation(self, relation: object) -> str | None:
+        if relation is None:
+            return None
+        return check_text(relation, "relation", longest=self._committer.limits.text_length)
+
+    async def _live(self, principal: Principal, id: str, verb: Verb) -> Memory:
+        principal.require_verb(verb)
         [memory] = await self._storage.get([id], now=self._committer.clock())
-        if memory is None or not principal.may(Verb.READ, Scope(memory.namespace)):
+        if memory is None or not principal.may(verb, Scope(memory.namespace)):
             raise NotFound(f"no memory {id}")
         return memory
 
 
-def _direction(value: str) -> Direction:
-    for direction in _DIRECTIONS:
-        if value == direction:
-            return direction
-    raise InvalidInput.of("direction", value, f"one of {', '.join(_DIRECTIONS)}")
-
-
-def _offset(cursor: str) -> int:
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 9:
+def _offset(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not cursor.isdigit() or len(cursor) > 9:
         raise InvalidInput.of("cursor", cursor, "the `next` of an earlier page")
     return int(cursor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
@@ -53,7 +53,7 @@ class Overview:
         storage: Storage,
         capabilities: Capabilities,
         plugins: tuple[LoadedPlugin, ...],
-        position: Callable[[int], int],
+        position: Callable[[int], Awaitable[int]],
     ) -> None:
         """`position` gives, for the log's newest sequence, how far the projections have come."""
         self._storage = storage
@@ -79,7 +79,7 @@ class Overview:
             versions=sum(s.versions for s in found),
             links=sum(s.links for s in found),
             last_sequence=last,
-            indexed_sequence=self._position(last),
+            indexed_sequence=await self._position(last),
         )
 
     async def plugins(self, principal: Principal) -> tuple[LoadedPlugin, ...]:

@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from sfm_core.errors import InvalidInput, Problem, shown
-from sfm_core.model.filter import FieldTest, Filter, all_of
-from sfm_core.model.memory import Memory
+from sfm_core.model.filter import FieldTest, Filter, all_of, matches
 from sfm_core.model.namespace import Scope
 from sfm_core.ports.storage import Order, Storage
 from sfm_core.services.checks import check_count, check_number
@@ -25,7 +24,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     Attributes:
         older_than_days: occurred longer ago than this.
         max_importance: of at most this importance.
-        keep_newest: spare this many, those that occurred last.
+        keep_newest: spare this many of the scope's unpinned memories, those that occurred last, whatever else holds.
     """
 
     older_than_days: float | None = None
@@ -62,27 +61,33 @@ def read_policy(value: object, *, given_filter: bool) -> Policy | None:
 
 async def selected(
     storage: Storage, scope: Scope, filter: Filter | None, policy: Policy | None, now: datetime
-) -> list[Memory]:
-    """Return the live memories of `scope` that pass `filter` and that `policy` picks, newest first."""
-    tests: list[Filter | None] = [filter]
-    keep = 0
-    if policy is not None:
-        tests.append(FieldTest("pinned", (), "eq", False))
-        if policy.max_importance is not None:
-            tests.append(FieldTest("importance", (), "lte", policy.max_importance))
-        if policy.older_than_days is not None:
-            tests.append(FieldTest("occurred_at", (), "lt", _before(now, policy.older_than_days)))
-        keep = policy.keep_newest or 0
-    found: list[Memory] = []
+) -> list[tuple[str, int]]:
+    """Return (id, version) of the live memories of `scope` that pass `filter` and that `policy` picks, newest first."""
+    picks = filter if policy is None else _picks(policy, now)
+    spared = 0 if policy is None else policy.keep_newest or 0
+    # Those that are spared count among all, so that the filter must not come before them.
+    listed = picks if not spared else _UNPINNED
+    found: list[tuple[str, int]] = []
     after: str | None = None
     while True:
-        page = await storage.list(
-            scope, filter=all_of(*tests), order=Order.OCCURRED_AT_DESC, limit=_PAGE, after=after, now=now
-        )
-        found += page.memories
+        page = await storage.list(scope, filter=listed, order=Order.OCCURRED_AT_DESC, limit=_PAGE, after=after, now=now)
+        kept, spared = page.memories[spared:], max(0, spared - len(page.memories))
+        found += [(m.id, m.version) for m in kept if listed is picks or matches(picks, m)]
         after = page.next
         if after is None:
-            return found[keep:]
+            return found
+
+
+_UNPINNED = FieldTest("pinned", (), "eq", False)
+
+
+def _picks(policy: Policy, now: datetime) -> Filter | None:
+    tests: list[Filter] = [_UNPINNED]
+    if policy.max_importance is not None:
+        tests.append(FieldTest("importance", (), "lte", policy.max_importance))
+    if policy.older_than_days is not None:
+        tests.append(FieldTest("occurred_at", (), "lt", _before(now, policy.older_than_days)))
+    return all_of(*tests)
 
 
 def _before(now: datetime, days: float) -> datetime:

@@ -32,6 +32,15 @@ class Principal(Struct, frozen=True):
         """Tell whether this principal may use `verb` in the whole of `scope`."""
         return verb in self.verbs and covers(self.scopes, scope)
 
+    def require_verb(self, verb: Verb) -> None:
+        """Refuse unless this principal may use `verb` somewhere: asked before anything is looked up.
+
+        Raises:
+            Forbidden: naming principal and verb.
+        """
+        if verb not in self.verbs:
+            raise Forbidden(f"principal {self.name!r} may not {verb}")
+
     def require(self, verb: Verb, scope: Scope) -> None:
         """Refuse unless this principal may use `verb` in the whole of `scope`.
 

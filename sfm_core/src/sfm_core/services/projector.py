@@ -7,139 +7,100 @@ storage and every projection ignores versions that it has passed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import cast
+from collections.abc import Iterable, Sequence
 
-from sfm_core.errors import BackendError
+from sfm_core.errors import SfmError
 from sfm_core.model.event import Change
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import ALL
-from sfm_core.ports.embedding import Embedding
-from sfm_core.ports.storage import Storage, Stored, Vocabulary
-from sfm_core.ports.vectors import Point, Vectors
+from sfm_core.ports.storage import Storage, Stored
+from sfm_core.services.projection import Projection
 
-__all__ = ["Projection", "Projector"]
+__all__ = ["Projector"]
 
 _log = logging.getLogger("sfm.projector")
 _PAGE = 1000
 _LINKS = ("memory.linked", "memory.unlinked")
-
-Words = Callable[[Memory], Sequence[tuple[str, str]]]
-
-
-class Projection:
-    """Carries newest versions of memories into the projections.
-
-    Args:
-        vectors, embedding: the vector index and what embeds for it; both or neither.
-        vocabulary: where the words of contents are noted for near words; None when nobody reads them.
-        words: the words of a memory's content.
-        invalidate: forgets cached copies of memory ids; None without a cache.
-    """
-
-    def __init__(
-        self,
-        *,
-        vectors: Vectors | None,
-        embedding: Embedding | None,
-        vocabulary: Vocabulary | None,
-        words: Words,
-        invalidate: Callable[[Sequence[str]], Awaitable[None]] | None = None,
-    ) -> None:
-        self.vectors = vectors
-        self._embedding = embedding
-        self._vocabulary = vocabulary
-        self._words = words
-        self._invalidate = invalidate
-
-    @property
-    def needed(self) -> bool:
-        """Whether there is anything to project to."""
-        return self.vectors is not None or self._vocabulary is not None or self._invalidate is not None
-
-    async def apply(
-        self,
-        live: Sequence[Memory],
-        gone: Sequence[tuple[str, int]],
-        *,
-        words: Iterable[Sequence[tuple[str, str]]] | None = None,
-    ) -> None:
-        """Project the newest versions `live`, and the deletions `gone` as (id, version).
-
-        Args:
-            live: memories that are to be found.
-            gone: ids that are not, with the version of the tombstone or erasure.
-            words: the words of each of `live`, when the caller has them at hand.
-        """
-        if self._vocabulary is not None and live:
-            fresh: dict[str, dict[tuple[str, str], None]] = {}
-            for memory, pairs in zip(live, words if words is not None else map(self._words, live), strict=True):
-                fresh.setdefault(memory.namespace, {}).update(dict.fromkeys(pairs))
-            for namespace, found in fresh.items():
-                await self._vocabulary.add_words(namespace, found)
-        if self.vectors is not None:
-            await self._index(live, gone)
-        if self._invalidate is not None:
-            await self._invalidate([*(m.id for m in live), *(id for id, _ in gone)])
-
-    async def _index(self, live: Sequence[Memory], gone: Sequence[tuple[str, int]]) -> None:
-        vectors = cast(Vectors, self.vectors)
-        embedding = cast(Embedding, self._embedding)
-        stored = await vectors.versions([m.id for m in live]) if len(live) > 1 else {}
-        texts = [m for m in live if m.content is not None and stored.get(m.id, 0) < m.version]
-        if texts:
-            rows = await embedding.embed([cast(str, m.content) for m in texts])
-            await vectors.upsert(
-                [Point(m.id, m.version, m.namespace, row, m) for m, row in zip(texts, rows, strict=True)]
-            )
-        without = [(m.id, m.version) for m in live if m.content is None]
-        if gone or without:
-            await vectors.delete([*gone, *without])
-        if gone:
-            await vectors.flush()
+_PATIENCE = 1.0
+_GRACE = 0.02
+_LOOK = 0.01
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
 class Projector:
     """Drives a `Projection` along the change log of a storage, and remembers how far it has come.
 
-    Writers hand over what they just wrote (`written`); `catch_up` reads the log for everything else: other processes'
-    writes, a backlog after a failure, the log since the last stop.
+    Writers hand over what they just wrote (`written`). Everything else is read from the log by `catch_up`, in a task of its
+    own that runs until it has worked off the backlog: other processes' writes, what a failing projection missed, the log
+    since the last stop.
+
+    Args:
+        storage, projection: from where to where.
+        name: of the cursor.
+        drives: False where a consumer does the work: this process only looks at how far the cursor has come.
     """
 
-    def __init__(self, storage: Storage, projection: Projection, *, name: str) -> None:
+    def __init__(self, storage: Storage, projection: Projection, *, name: str, drives: bool = True) -> None:
         self._storage = storage
         self._projection = projection
         self._name = name
+        self._drives = drives
         self._position = 0
+        self._saved = 0
         self._ahead: set[int] = set()
         self._lock = asyncio.Lock()
-        self._retry_at = 0.0
+        self._worker: asyncio.Task[None] | None = None
+        self._kicked = False
+        self._closed = False
         self.failing: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The name of the cursor."""
-        return self._name
 
     @property
     def position(self) -> int:
         """Everything up to this sequence is projected."""
         return self._position
 
-    def indexed(self, last: int) -> int:
+    @property
+    def keeps_up(self) -> bool:
+        """Whether writes of this process are projected at once."""
+        return not self._projection.needed or (self._drives and self.failing is None)
+
+    async def indexed(self, last: int) -> int:
         """Return the sequence up to which the projections hold everything, given the log's newest one `last`."""
-        return last if not self._projection.needed else self._position
+        if not self._projection.needed:
+            return last
+        if not self._drives:
+            self._position = await self._storage.cursor(self._name)
+        return min(last, self._position)
 
     async def start(self) -> None:
-        """Read the cursor and work off the backlog; an empty index starts over from the beginning of the log."""
-        self._position = await self._storage.cursor(self._name)
-        vectors = self._projection.vectors
-        if vectors is not None and self._position and not await vectors.count(ALL):
-            await self._storage.save_cursor(self._name, 0)
-            self._position = 0
-        await self.catch_up()
+        """Read the cursor and begin with the backlog; an empty index starts over from the beginning of the log.
+
+        Waits a moment for a short backlog; the rest of a long one is worked off while the memory is in use.
+        """
+        if not self._projection.needed:
+            return
+        self._position = self._saved = await self._storage.cursor(self._name)
+        if not self._drives:
+            return
+        if self._position and await self._projection.is_empty():
+            await self.restart()
+        self.kick()
+        if self._worker is not None:
+            await asyncio.wait({self._worker}, timeout=_PATIENCE)
+
+    async def restart(self) -> None:
+        """Go back to the beginning of the log: everything is backlog."""
+        await self._storage.save_cursor(self._name, 0)
+        self._position = self._saved = 0
+        self._ahead.clear()
+
+    async def passed(self, sequence: int) -> None:
+        """Note that everything up to `sequence` was projected by other means."""
+        self._reach(sequence)
+        await self._save()
 
     async def written(
         self,
@@ -153,48 +114,69 @@ class Projector:
 
         A projection that is down does not fail the write: the backlog is worked off later.
         """
+        if not self.keeps_up:
+            self.kick()
+            return False
         if not self._projection.needed:
             return True
-        if self.failing is not None and time.monotonic() < self._retry_at:
-            return False
-        try:
-            await self._projection.apply(live, gone, words=words)
-        except BackendError as error:
-            self._note_failure(error)
-            return False
-        self._ahead.update(sequences)
-        if self.failing is not None or len(self._ahead) >= _PAGE:
-            await self.catch_up()
+        if live or gone:
+            try:
+                await self._projection.apply(live, gone, words=words)
+            except Exception as error:  # noqa: BLE001  the write is durable and is acknowledged, whatever failed here
+                self._note_failure(error)
+                self.kick()
+                return False
+        self._ahead.update(sequence for sequence in sequences if sequence > self._position)
+        self._reach(self._position)
+        if self._position - self._saved >= _PAGE or len(self._ahead) >= _PAGE:
+            self.kick()
         return True
 
     async def reached(self, sequence: int, timeout: float) -> bool:
         """Wait until everything up to `sequence` is projected, at most `timeout` seconds; return whether it is."""
-        if not self._projection.needed or sequence <= self._position:
+        if not self._projection.needed:
             return True
-        deadline = time.monotonic() + timeout
-        while True:
-            await self.catch_up()
-            if sequence <= self._position:
-                return True
+        deadline = time.monotonic() + max(timeout, _GRACE)
+        while await self.indexed(sequence) < sequence:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            await asyncio.sleep(min(0.05, left))
+            self.kick()
+            await asyncio.sleep(min(_LOOK, left))
+        return True
+
+    def kick(self) -> None:
+        """Have the log read again, in the background, until its end is reached."""
+        self._kicked = True
+        if self._drives and self._projection.needed and not self._closed and self._worker is None:
+            self._worker = asyncio.get_running_loop().create_task(self._work(), name="sfm-projector")
+
+    async def _work(self) -> None:
+        pause = _FIRST_PAUSE
+        try:
+            while self._kicked:
+                self._kicked = False
+                if await self.catch_up():
+                    pause = _FIRST_PAUSE
+                    continue
+                self._kicked = True
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            self._worker = None
 
     async def catch_up(self) -> bool:
         """Work off the change log from the cursor to its end; return whether that succeeded."""
-        if not self._projection.needed:
+        if not self._drives or not self._projection.needed:
             return True
         async with self._lock:
             try:
                 while changes := await self._storage.changes(ALL, after=self._position, limit=_PAGE):
                     await self.project([c for c in changes if c.sequence not in self._ahead])
-                    self._position = changes[-1].sequence
-                    self._ahead = {s for s in self._ahead if s > self._position}
-                    if self._projection.vectors is not None:
-                        await self._projection.vectors.flush()
-                    await self._storage.save_cursor(self._name, self._position)
-            except BackendError as error:
+                    self._reach(changes[-1].sequence)
+                    await self._save()
+                await self._save()
+            except Exception as error:  # noqa: BLE001  noted, told by `failing`, and tried again
                 self._note_failure(error)
                 return False
             self.failing = None
@@ -214,14 +196,38 @@ class Projector:
         await self._projection.apply(live, gone)
 
     async def close(self) -> None:
-        """Bring cursor and index together before the backends close."""
-        await self.catch_up()
+        """Bring cursor and index together before the backends close; a long backlog is left for the next start."""
+        self._closed = True
+        if self._worker is not None:
+            self._worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._worker
+        if self._drives and self._projection.needed and self.failing is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    await self.catch_up()
 
-    def _note_failure(self, error: BackendError) -> None:
+    def _reach(self, sequence: int) -> None:
+        """Move the position to `sequence` and past what is known to be projected right after it."""
+        if sequence > self._position:
+            self._position = sequence
+            self._ahead = {ahead for ahead in self._ahead if ahead > sequence}
+        while self._position + 1 in self._ahead:
+            self._position += 1
+            self._ahead.discard(self._position)
+
+    async def _save(self) -> None:
+        position = self._position
+        if position > self._saved:
+            await self._projection.flush()
+            await self._storage.save_cursor(self._name, position)
+            self._saved = position
+
+    def _note_failure(self, error: Exception) -> None:
+        text = str(error) if isinstance(error, SfmError) else f"raised {type(error).__name__}"
         if self.failing is None:
-            _log.warning("projection is behind: %s", error)
-        self.failing = str(error)
-        self._retry_at = time.monotonic() + 1.0
+            _log.warning("projection is behind: %s", text)
+        self.failing = text
 
 
 def _split(

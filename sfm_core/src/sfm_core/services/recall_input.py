@@ -9,7 +9,15 @@ from sfm_core.errors import InvalidInput, LimitExceeded, Problem
 from sfm_core.model.filter import parse_filter
 from sfm_core.model.memory import Kind
 from sfm_core.model.query import Prefer, RecallQuery
-from sfm_core.services.checks import check_bool, check_count, check_number, check_text, check_time, check_vector
+from sfm_core.services.checks import (
+    check_bool,
+    check_count,
+    check_number,
+    check_one_of,
+    check_text,
+    check_time,
+    check_vector,
+)
 from sfm_core.services.limits import Limits
 
 __all__ = ["read_queries", "read_query"]
@@ -39,8 +47,8 @@ def read_query(
                 values[field] = _value(field, value, limits, prefix + field)
             except InvalidInput as error:
                 problems += error.problems
-    given = [field for field in ("query", "vector") if item.get(field) is not None]
-    if len(given) != 1 and required is None:
+    given = [field for field in ("query", "vector") if item.get(field) is not None or field == required]
+    if len(given) != 1:
         problems.append(Problem(f"{prefix}query", " and ".join(given) or "neither", "exactly one of query and vector"))
     if problems:
         raise InvalidInput(problems)
@@ -66,7 +74,7 @@ def _value(field: str, value: object, limits: Limits, name: str) -> object:
         case "explain":
             return check_bool(value, name)
         case "prefer":
-            return _one_of(value, name, _PREFER)
+            return check_one_of(value, name, _PREFER)
         case "expand_links":
             return check_count(value, name, low=0, high=3)
         case "min_score":
@@ -77,16 +85,10 @@ def _value(field: str, value: object, limits: Limits, name: str) -> object:
             return check_text(value, name, longest=limits.text_length + len("/**"))
 
 
-def _one_of(value: object, name: str, allowed: tuple[str, ...]) -> str:
-    if not isinstance(value, str) or value not in allowed:
-        raise InvalidInput.of(name, value, f"one of {', '.join(allowed)}")
-    return value
-
-
 def _kinds(value: object, name: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value:
         raise InvalidInput.of(name, value, f"a list of {', '.join(_KINDS)}")
-    return tuple(_one_of(kind, f"{name}.{i}", _KINDS) for i, kind in enumerate(value))
+    return tuple(check_one_of(kind, f"{name}.{i}", _KINDS) for i, kind in enumerate(value))
 
 
 def read_queries(items: object, limits: Limits) -> list[RecallQuery]:

@@ -6,23 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from sfm_core.errors import Conflict, InvalidInput, LimitExceeded, NotFound, Problem, SfmError, StaleVersion
+from sfm_core.errors import InvalidInput, LimitExceeded, NotFound, Problem, SfmError, StaleVersion
 from sfm_core.model.memory import Memory, NewMemory, Receipt
 from sfm_core.model.namespace import Scope
 from sfm_core.model.twins import digest
 from sfm_core.ports.storage import Storage
-from sfm_core.ports.writes import Analysis, Put, Replace, Write
-from sfm_core.services.commit import Committed, Committer
+from sfm_core.ports.writes import Analysis, Applied, Put, Replace
+from sfm_core.services.checks import check_bool, check_version
+from sfm_core.services.commit import Committed, Committer, until_not_stale
 from sfm_core.services.idempotency import IdempotencyKey
 from sfm_core.services.ids import check_id
 from sfm_core.services.principal import Principal, Verb
-from sfm_core.services.replies import BatchReceipt, ItemResult, batch_receipt, receipt
+from sfm_core.services.replies import BatchReceipt, batch_receipt, receipt, refusal_note
 from sfm_core.services.validate import MemoryReader
 
 __all__ = ["Analyse", "Remember"]
 
 Analyse = Callable[[Memory], Analysis]
-_ATTEMPTS = 16
 
 
 class Remember:
@@ -50,8 +50,13 @@ class Remember:
             Conflict: the given id is taken.
             Forbidden: the principal may not write in the namespace.
         """
-        put = self._put(principal, item, dedupe, "")
-        return await receipt(self._storage, await self._committer.commit(principal, [put], wait=wait, key=key))
+        check_bool(dedupe, "dedupe")
+        principal.require_verb(Verb.WRITE)
+        committed = await self._committer.replayed(key)
+        if committed is None:
+            put = self._put(principal, item, dedupe, "")
+            committed = await self._committer.commit(principal, [put], wait=wait, key=key)
+        return await receipt(self._storage, principal, Verb.WRITE, committed)
 
     async def remember_many(
         self,
@@ -71,34 +76,38 @@ class Remember:
             atomic: store all or nothing: the first refused item's error is raised, fields prefixed by `memories.<n>.`;
                 else a refused item has its error in the results and the others are stored.
         """
+        check_bool(atomic, "atomic")
+        check_bool(dedupe, "dedupe")
+        principal.require_verb(Verb.WRITE)
         if not isinstance(items, list | tuple):
             raise InvalidInput.of("memories", items, "a list of memories")
         most = self._committer.limits.batch
         if len(items) > most:
             raise LimitExceeded([Problem("memories", f"{len(items)} items", f"at most {most}")])
-        puts: list[Put | SfmError] = []
+        refused: list[tuple[int, SfmError]] = []
+        committed = await self._committer.replayed(key)
+        if committed is None:
+            puts, refused = self._puts(principal, items, dedupe, atomic)
+            note: dict[str, object] = {"refused": [refusal_note(*pair) for pair in refused]} if refused else {}
+            if puts or key is not None:
+                committed = await self._committer.commit(principal, puts, atomic=atomic, wait=wait, key=key, note=note)
+            else:
+                committed = Committed([], self._committer.projector.keeps_up)
+        return await batch_receipt(self._storage, principal, committed, refused)
+
+    def _puts(
+        self, principal: Principal, items: Sequence[NewMemory | Mapping[str, object]], dedupe: bool, atomic: bool
+    ) -> tuple[list[Put], list[tuple[int, SfmError]]]:
+        puts: list[Put] = []
+        refused: list[tuple[int, SfmError]] = []
         for n, item in enumerate(items):
             try:
                 puts.append(self._put(principal, item, dedupe, f"memories.{n}."))
             except SfmError as error:
                 if atomic:
                     raise
-                puts.append(error)
-        writes: list[Write] = [p for p in puts if isinstance(p, Put)]
-        refused = [[i, type(p).__name__, _problems(p)] for i, p in enumerate(puts) if isinstance(p, SfmError)]
-        committed = (
-            await self._committer.commit(
-                principal, writes, atomic=atomic, wait=wait, key=key, note={"refused": refused} if refused else None
-            )
-            if writes
-            else Committed([], True)
-        )
-        stored = await batch_receipt(self._storage, committed)
-        if not refused:
-            return stored
-        rest = iter(stored.results)
-        merged = [next(rest) if isinstance(p, Put) else ItemResult(error=p) for p in puts]
-        return BatchReceipt(tuple(merged), stored.sequence)
+                refused.append((n, error))
+        return puts, refused
 
     async def update(
         self,
@@ -121,39 +130,43 @@ class Remember:
             InvalidInput: an unknown, unchangeable or refused field.
         """
         id = check_id(id)
-        for _ in range(_ATTEMPTS):
+        expected = check_version(expected_version)
+        principal.require_verb(Verb.WRITE)
+
+        async def attempt() -> Committed:
             memory = await self._live(principal, id)
-            if expected_version is not None and memory.version != expected_version:
-                raise StaleVersion(
-                    f"memory {id} has version {memory.version}, not {expected_version}", current=memory.version
-                )
-            now = self._committer.clock()
-            new = self._reader.patched(memory, changes, now=now)
+            if expected is not None and memory.version != expected:
+                raise StaleVersion(f"memory {id} has version {memory.version}, not {expected}", current=memory.version)
+            new = self._reader.patched(memory, changes, now=self._committer.clock())
+            if not _same(memory, new):
+                new = self._committer.approved(new, principal)
             if _same(memory, new):
-                return await self._unchanged(memory)
-            new = self._committer.approved(new, principal)
+                return await self._unchanged(principal, memory, key)
             write = Replace(
                 memory=new, analysis=self._analyse(new), digest=digest(new), expected_version=memory.version
             )
-            try:
-                committed = await self._committer.commit(principal, [write], wait=wait, key=key)
-            except StaleVersion:
-                if expected_version is not None:
-                    raise
-                continue
-            return await receipt(self._storage, committed)
-        raise Conflict(f"memory {id} was changed by others {_ATTEMPTS} times in a row; try again")
+            return await self._committer.commit(principal, [write], wait=wait, key=key)
+
+        committed = await self._committer.replayed(key)
+        if committed is None:
+            committed = await (attempt() if expected is not None else until_not_stale(attempt, f"memory {id}"))
+        return await receipt(self._storage, principal, Verb.WRITE, committed)
 
     async def _live(self, principal: Principal, id: str) -> Memory:
         [memory] = await self._storage.get([id], now=self._committer.clock())
-        if memory is None or not principal.may(Verb.READ, Scope(memory.namespace)):
+        if memory is None or not principal.may(Verb.WRITE, Scope(memory.namespace)):
             raise NotFound(f"no memory {id}")
-        principal.require(Verb.WRITE, Scope(memory.namespace))
         return memory
 
-    async def _unchanged(self, memory: Memory) -> Receipt:
+    async def _unchanged(self, principal: Principal, memory: Memory, key: IdempotencyKey | None) -> Committed:
         [stored] = await self._storage.locate([memory.id])
-        return Receipt(memory=memory, outcome="unchanged", sequence=stored.sequence if stored else 0, indexed=True)
+        sequence = stored.sequence if stored is not None else 0
+        if key is not None:
+            note: dict[str, object] = {"unchanged": [memory.id, memory.version, sequence]}
+            claimed = await self._committer.commit(principal, [], key=key, note=note)
+            if claimed.replay is not None:
+                return claimed
+        return Committed([Applied(memory, "unchanged", sequence)], self._committer.projector.keeps_up)
 
     def _put(self, principal: Principal, item: NewMemory | Mapping[str, object], dedupe: bool, prefix: str) -> Put:
         memory, given = self._reader.read(item, now=self._committer.clock(), prefix=prefix)
@@ -164,8 +177,3 @@ class Remember:
 
 def _same(old: Memory, new: Memory) -> bool:
     return old == msgspec.structs.replace(new, updated_at=old.updated_at, version=old.version)
-
-
-def _problems(error: object) -> list[tuple[str, str, str]]:
-    found = error.problems if isinstance(error, InvalidInput) else ()
-    return [(p.field, p.given, p.allowed) for p in found]

@@ -1,27 +1,36 @@
-"""Archives: NDJSON with a manifest line, memories with history and tombstones, links, and a checksum line.
+"""Export and import of archives (`sfm_core.services.archive`).
 
-The checksum is the SHA-256 of all bytes before its line. An import reads the whole archive to a spooled temporary file and
-checks it before the first write, so that a damaged archive stores nothing.
+An import keeps the whole archive aside and checks it before the first write, so that a damaged one stores nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from datetime import datetime
-from typing import IO, Any, Literal
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
+from pathlib import Path
 
-import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from sfm_core.errors import Conflict, InvalidInput, Problem, SfmError
-from sfm_core.model.link import Link
+from sfm_core.errors import Conflict, InvalidInput
 from sfm_core.model.memory import Memory
-from sfm_core.model.namespace import Scope, check_namespace
 from sfm_core.model.twins import digest
 from sfm_core.ports.storage import Result, Storage
 from sfm_core.ports.writes import Applied, AppliedLink, ImportLink, ImportMemory, Write
+from sfm_core.services.archive import (
+    FORMAT,
+    FORMAT_VERSION,
+    ChecksumLine,
+    LinkLine,
+    ManifestLine,
+    MemoryLine,
+    Spool,
+    blocks,
+    checked_lines,
+    encoded,
+    spooled,
+)
+from sfm_core.services.archive_check import ArchiveCheck, occupies, short
 from sfm_core.services.changes import readable
 from sfm_core.services.commit import Committer
 from sfm_core.services.idempotency import IdempotencyKey
@@ -30,54 +39,17 @@ from sfm_core.services.principal import Principal, Verb
 from sfm_core.services.remember import Analyse
 from sfm_core.services.validate import MemoryReader
 
-__all__ = ["FORMAT", "ImportReport", "Transfer"]
+__all__ = ["ImportReport", "Transfer"]
 
-FORMAT = "somafractalmemory-archive"
-_VERSION = 1
-_BATCH = 500
+_BATCH = 200
 _PAGE = 1000
-_SPOOL = 16 * 2**20
-_LONGEST_LINE = 64 * 2**20
-
-
-class ManifestLine(Struct, frozen=True, tag_field="line", tag="manifest", forbid_unknown_fields=True):
-    """The first line: what the archive is, of which namespaces, made when."""
-
-    format: str
-    version: int
-    namespaces: tuple[str, ...]
-    created_at: datetime
-
-
-class MemoryLine(Struct, frozen=True, tag_field="line", tag="memory", forbid_unknown_fields=True):
-    """All versions of one memory, oldest first, and whether the newest is a tombstone."""
-
-    versions: tuple[Memory, ...]
-    deleted: bool = False
-
-
-class LinkLine(Struct, frozen=True, tag_field="line", tag="link", forbid_unknown_fields=True):
-    """One link."""
-
-    link: Link
-
-
-class ChecksumLine(Struct, frozen=True, tag_field="line", tag="checksum", forbid_unknown_fields=True):
-    """The last line."""
-
-    algorithm: Literal["sha256"]
-    value: str
-    memories: int
-    links: int
-
-
-Line = ManifestLine | MemoryLine | LinkLine | ChecksumLine
-_decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
-_encoder = msgspec.json.Encoder()
 
 
 class ImportReport(Struct, frozen=True, kw_only=True):
-    """What an import read, how many memories and links were new (`added`) or there already (`skipped`), newest sequence."""
+    """What an import read, how many memories and links were new (`added`) or not (`skipped`), and the newest sequence.
+
+    Skipped are those that were there already, and those that were erased here: an archive does not bring them back.
+    """
 
     memories: int
     links: int
@@ -89,47 +61,63 @@ class ImportReport(Struct, frozen=True, kw_only=True):
 class Transfer:
     """Writes and reads archives."""
 
-    def __init__(self, committer: Committer, reader: MemoryReader, analyse: Analyse) -> None:
+    def __init__(
+        self, committer: Committer, reader: MemoryReader, analyse: Analyse, data_dir: Path | None = None
+    ) -> None:
+        """`data_dir` is where a large archive is kept while it is checked."""
         self._committer = committer
         self._storage: Storage = committer.storage
         self._reader = reader
         self._analyse = analyse
+        self._data_dir = data_dir
 
     async def export(self, principal: Principal, *, namespace: str | None = None) -> AsyncIterator[bytes]:
-        """Yield the lines of an archive of a namespace, a subtree ("a/**"), or all that the principal may read."""
+        """Yield the lines of an archive of a namespace, a subtree ("a/**"), or all that the principal may read.
+
+        Each memory is whole; what is written meanwhile may be in it or not.
+        """
         scopes = readable(principal, namespace)
         checksum = hashlib.sha256()
-        memories = links = 0
         names = tuple(str(scope) for scope in scopes)
-        head = _line(ManifestLine(FORMAT, _VERSION, names, self._committer.clock()))
+        head = encoded(ManifestLine(FORMAT, FORMAT_VERSION, names, self._committer.clock()))
         checksum.update(head)
         yield head
+        known: set[bytes] = set()
+        links = 0
         for scope in scopes:
-            async for batch in self._storage.scan(scope, now=self._committer.clock()):
-                lines = [_line(await self._memory_line(s.memory.id, s.deleted)) for s in batch]
-                memories += len(lines)
-                block = b"".join(lines)
+            async for batch in self._storage.scan(scope, now=self._committer.clock(), batch=_BATCH):
+                lines = [line for s in batch if (line := await self._memory_line(s.memory.id)) is not None]
+                known.update(short(line.newest.id) for line in lines)
+                block = b"".join(map(encoded, lines))
                 checksum.update(block)
                 yield block
         for scope in scopes:
             after: str | None = None
             while True:
                 found, after = await self._storage.links_in(scope, after=after, limit=_PAGE)
-                links += len(found)
-                block = b"".join(_line(LinkLine(link)) for link in found)
+                # A memory may have come, or been erased, since its turn.
+                whole = [link for link in found if short(link.source) in known and short(link.target) in known]
+                links += len(whole)
+                block = b"".join(encoded(LinkLine(link)) for link in whole)
                 checksum.update(block)
                 yield block
                 if after is None:
                     break
-        yield _line(ChecksumLine("sha256", checksum.hexdigest(), memories, links))
+        yield encoded(ChecksumLine("sha256", checksum.hexdigest(), len(known), links))
 
-    async def _memory_line(self, id: str, deleted: bool) -> MemoryLine:
+    async def _memory_line(self, id: str) -> MemoryLine | None:
         versions: list[Memory] = []
+        buried: list[int] = []
         before: int | None = None
         while found := await self._storage.history(id, limit=_PAGE, before=before):
             versions += [s.memory for s in found]
+            buried += [s.memory.version for s in found if s.deleted]
             before = versions[-1].version
-        return MemoryLine(tuple(reversed(versions)), deleted)
+        if not versions:
+            return None
+        newest = versions[0].version
+        earlier = tuple(sorted(version for version in buried if version != newest))
+        return MemoryLine(tuple(reversed(versions)), newest in buried, earlier)
 
     async def import_(
         self,
@@ -141,148 +129,112 @@ class Transfer:
     ) -> ImportReport:
         """Store an archive; importing it again adds nothing.
 
-        The whole archive is checked first: a bad line, checksum or refused value stores nothing. So does an id that
-        another memory has, as far as it was there before.
+        The whole archive is checked first: a bad line or checksum, a refused value, an id or a coordinate that another
+        memory has stores nothing.
+
+        Args:
+            principal, key: as everywhere.
+            chunks: the bytes.
+            progress: called with (done, total) lines.
 
         Raises:
             InvalidInput: naming the line.
             Conflict: an id or a coordinate is taken by another memory.
             Forbidden: the principal may not write in one of the namespaces.
         """
-        with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as spool:
-            async for chunk in chunks:
-                spool.write(chunk)
-            total = self._check(principal, spool)
-            await self._refuse_conflicts(spool)
-            return await self._store(principal, spool, total, key, progress)
+        principal.require_verb(Verb.WRITE)
+        if not isinstance(chunks, AsyncIterable):
+            raise InvalidInput.of("archive", chunks, "chunks of bytes that come one after the other")
+        replayed = await self._committer.replayed(key)
+        if replayed is not None and replayed.replay is not None:
+            return ImportReport(**replayed.replay.note)
+        with spooled(self._data_dir) as spool:
+            await spool.fill(chunks)
+            total = await self._checked(principal, spool)
+            erased: set[str] = set()
+            for block in blocks(spool, MemoryLine, _BATCH):
+                erased |= await self._refuse_conflicts(principal, block)
+            report = await self._store(principal, spool, erased, total, progress)
+        if key is not None:
+            kept = await self._committer.commit(principal, [], key=key, note=structs.asdict(report))
+            if kept.replay is not None:
+                return ImportReport(**kept.replay.note)
+        return report
 
-    def _check(self, principal: Principal, spool: IO[bytes]) -> tuple[int, int]:
+    async def _checked(self, principal: Principal, spool: Spool) -> tuple[int, int]:
         """Check every line and the checksum; return the numbers of memories and links."""
-        checksum = hashlib.sha256()
-        memories = links = 0
-        last: Line | None = None
-        for number, raw in _raw_lines(spool):
-            if isinstance(last, ChecksumLine):
-                raise _bad(number, "a line after the checksum", "nothing")
-            last = _decoded(number, raw)
-            if (number == 1) != isinstance(last, ManifestLine):
-                raise _bad(number, type(last).__name__, "a manifest as the first line, and only there")
-            if isinstance(last, ManifestLine):
-                if (last.format, last.version) != (FORMAT, _VERSION):
-                    raise _bad(number, f"format {last.format} {last.version}", f"format {FORMAT} {_VERSION}")
-            elif isinstance(last, ChecksumLine):
-                if (last.value, last.memories, last.links) != (checksum.hexdigest(), memories, links):
-                    raise _bad(number, "another checksum", "the SHA-256 and counts of the lines before")
-            elif isinstance(last, MemoryLine):
-                memories += 1
-                self._check_memory(principal, number, last)
-            else:
-                links += 1
-                principal.require(Verb.WRITE, Scope(check_namespace(last.link.namespace)))
-            checksum.update(raw)
-        if not isinstance(last, ChecksumLine):
-            raise _bad(0, "no checksum", "a checksum as the last line (is the archive cut off?)")
-        return memories, links
+        now, limits = self._committer.clock(), self._committer.limits
+        check = ArchiveCheck(principal, lambda memory: self._approved(principal, memory), limits, now)
+        for number, line in checked_lines(spool):
+            check.line(number, line)
+            if number % _BATCH == 0:
+                await asyncio.sleep(0)  # others want to be served, too
+        return check.memories, check.links
 
-    def _check_memory(self, principal: Principal, number: int, line: MemoryLine) -> None:
-        versions = [m.version for m in line.versions]
-        ids = {(m.id, m.namespace) for m in line.versions}
-        if not versions or sorted(set(versions)) != versions or versions[0] < 1 or len(ids) != 1:
-            raise _bad(number, f"versions {versions[:5]}", "rising versions of one memory of one namespace")
-        principal.require(Verb.WRITE, Scope(line.versions[0].namespace))
-        for memory in line.versions:
-            try:
-                self._reader.recheck(memory)
-            except InvalidInput as error:
-                fields = [msgspec.structs.replace(p, field=f"line {number}: {p.field}") for p in error.problems]
-                raise InvalidInput(fields) from None
+    def _approved(self, principal: Principal, memory: Memory) -> Memory:
+        return self._committer.approved(self._reader.recheck(memory), principal)
 
-    async def _refuse_conflicts(self, spool: IO[bytes]) -> None:
-        """Refuse an archive with an id that another memory has, before anything of it is stored."""
-        for block in _blocks(spool, MemoryLine):
-            newest = [line.versions[-1] for line in block]
-            for memory, stored in zip(newest, await self._storage.locate([m.id for m in newest]), strict=True):
-                if stored is not None and stored.memory != memory:
+    async def _refuse_conflicts(self, principal: Principal, block: Sequence[MemoryLine]) -> set[str]:
+        """Refuse an archive with an id or a coordinate that another memory has; return the ids that were erased here."""
+        now = self._committer.clock()
+        newest = [self._approved(principal, line.newest) for line in block]
+        ids = [memory.id for memory in newest]
+        erased = await self._storage.erased(ids)
+        for line, memory, stored in zip(block, newest, await self._storage.locate(ids), strict=True):
+            if stored is not None:
+                if stored.memory != memory or stored.deleted != line.deleted:
                     raise Conflict(f"memory {memory.id} is there already, with other content or another version")
+            elif memory.id not in erased and occupies(line, now) and await self._is_held(memory):
+                raise Conflict(f"the coordinate of memory {memory.id} is held by another memory")
+        return erased
+
+    async def _is_held(self, memory: Memory) -> bool:
+        if memory.coordinate is None:
+            return False
+        now = self._committer.clock()
+        return await self._storage.at_coordinate(memory.namespace, memory.coordinate, now=now) is not None
 
     async def _store(
         self,
         principal: Principal,
-        spool: IO[bytes],
+        spool: Spool,
+        erased: Collection[str],
         total: tuple[int, int],
-        key: IdempotencyKey | None,
         progress: Progress | None,
     ) -> ImportReport:
-        added = skipped = sequence = done = 0
-        note: dict[str, object] = {"memories": total[0], "links": total[1]}
+        added = sequence = done = 0
         for kind in (MemoryLine, LinkLine):
-            for block in _blocks(spool, kind):
-                writes = [self._write(principal, line) for line in block]
-                committed = await self._committer.commit(principal, writes, key=key, note=note)
-                if committed.replay is not None:
-                    return ImportReport(
-                        **committed.replay.note, added=0, skipped=sum(total), sequence=committed.sequence
-                    )
-                key = None
-                new = sum(_is_new(result) for result in committed.results)
-                added, skipped = added + new, skipped + len(block) - new
+            for block in blocks(spool, kind, _BATCH):
+                writes = [self._write(principal, line) for line in block if not _touches(line, erased)]
+                committed = await self._committer.commit(principal, writes)
+                added += sum(_is_new(result) for result in committed.results)
                 sequence = max(sequence, committed.sequence)
                 done += len(block)
                 if progress is not None:
                     progress(done, sum(total))
-        return ImportReport(memories=total[0], links=total[1], added=added, skipped=skipped, sequence=sequence)
+        memories, links = total
+        return ImportReport(
+            memories=memories, links=links, added=added, skipped=memories + links - added, sequence=sequence
+        )
 
-    def _write(self, principal: Principal, line: Any) -> Write:
+    def _write(self, principal: Principal, line: MemoryLine | LinkLine) -> Write:
         if isinstance(line, LinkLine):
             return ImportLink(link=line.link)
-        newest = self._committer.approved(line.versions[-1], principal)
+        versions = tuple(self._approved(principal, memory) for memory in line.versions)
         return ImportMemory(
-            versions=(*line.versions[:-1], newest),
-            analysis=self._analyse(newest),
-            digest=digest(newest),
+            versions=versions,
+            analysis=self._analyse(versions[-1]),
+            digest=digest(versions[-1]),
             deleted=line.deleted,
+            tombstones=frozenset(line.tombstones),
         )
 
 
+def _touches(line: MemoryLine | LinkLine, erased: Collection[str]) -> bool:
+    if isinstance(line, LinkLine):
+        return line.link.source in erased or line.link.target in erased
+    return line.newest.id in erased
+
+
 def _is_new(result: Result) -> bool:
-    if isinstance(result, SfmError):
-        raise result
     return isinstance(result, Applied | AppliedLink) and result.outcome not in ("duplicate", "unchanged")
-
-
-def _line(line: Line) -> bytes:
-    return _encoder.encode(line) + b"\n"
-
-
-def _raw_lines(spool: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    spool.seek(0)
-    number = 0
-    while raw := spool.readline(_LONGEST_LINE):
-        number += 1
-        if not raw.endswith(b"\n"):
-            raise _bad(number, "no line end", "a whole line (is the archive cut off?)")
-        yield number, raw
-
-
-def _decoded(number: int, raw: bytes) -> Line:
-    try:
-        return _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _bad(number, str(error), "a line of an archive") from None
-
-
-def _bad(number: int, given: str, allowed: str) -> InvalidInput:
-    return InvalidInput([Problem(f"line {number}", given, allowed)])
-
-
-def _blocks(spool: IO[bytes], kind: type[Any]) -> Iterator[list[Any]]:
-    block: list[Any] = []
-    for number, raw in _raw_lines(spool):
-        line = _decoded(number, raw)
-        if isinstance(line, kind):
-            block.append(line)
-        if len(block) >= _BATCH:
-            yield block
-            block = []
-    if block:
-        yield block

@@ -16,7 +16,9 @@ from sfm_core.services.checks import (
     check_coordinate,
     check_count,
     check_json_object,
+    check_levels,
     check_number,
+    check_one_of,
     check_text,
     check_texts,
     check_time,
@@ -28,6 +30,7 @@ __all__ = ["FIELDS", "MemoryReader", "merge_patch"]
 
 _KINDS: tuple[str, ...] = get_args(Kind)
 _IDS_MOST = 1000
+_OPTIONAL = frozenset(f.name for f in msgspec.structs.fields(Memory) if f.default is None)
 FIELDS = tuple(NewMemory.__struct_fields__)
 """The fields that a caller may give."""
 
@@ -48,7 +51,7 @@ class MemoryReader:
             "content": lambda v: check_text(v, "content", longest=limits.content_bytes, unit="bytes"),
             "id": check_id,
             "namespace": check_namespace,
-            "kind": _check_kind,
+            "kind": lambda v: check_one_of(v, "kind", _KINDS),
             "payload": lambda v: check_json_object(
                 v, "payload", most_bytes=limits.payload_bytes, depth=limits.payload_depth
             ),
@@ -77,7 +80,7 @@ class MemoryReader:
         Raises:
             InvalidInput: naming every refused field (`LimitExceeded` when one is too large).
         """
-        values = self._checked(_given(item), prefix)
+        values = self._checked(_given(item, prefix), prefix)
         if values.get("content") is None and not values.get("payload"):
             raise InvalidInput.of(f"{prefix}content", None, "non-blank content, or a non-empty payload")
         _check_order(values.get("valid_from"), values.get("valid_to"), prefix)
@@ -98,9 +101,11 @@ class MemoryReader:
         for field, current in (("id", memory.id), ("namespace", memory.namespace)):
             if field in changes and changes[field] != current:
                 raise InvalidInput.of(field, changes[field], "not to be changed by an update")
+        limits = self._limits
         raw = {k: v for k, v in changes.items() if k not in ("id", "namespace")}
         payload = raw.get("payload")
         if isinstance(payload, Mapping):
+            check_levels(payload, "payload", most_bytes=limits.payload_bytes, depth=limits.payload_depth)
             raw["payload"] = merge_patch(memory.payload, payload)
         values = self._checked({k: v for k, v in raw.items() if v is not None}, "", known=raw)
         cleared = {k: _cleared(k, memory) for k in raw if raw[k] is None}
@@ -108,20 +113,24 @@ class MemoryReader:
         if new.content is None and not new.payload:
             raise InvalidInput.of("content", None, "non-blank content, or a non-empty payload")
         _check_order(new.valid_from, new.valid_to, "")
-        return msgspec.structs.replace(new, updated_at=now, version=memory.version + 1)
+        # Machines' clocks differ: the times of versions must not run backwards.
+        return msgspec.structs.replace(new, updated_at=max(now, memory.updated_at), version=memory.version + 1)
 
     def recheck(self, memory: Memory) -> Memory:
-        """Return `memory`, which a hook or an archive gave, when every field holds what a caller may give.
+        """Return `memory`, which a hook or an archive gave, in canonical form when every field holds what a caller may give.
 
         Raises:
             InvalidInput: naming every refused field.
         """
-        values = self._checked({f: v for f in FIELDS if (v := getattr(memory, f)) is not None}, "")
-        if any(getattr(memory, field) != value for field, value in values.items()):
-            raise InvalidInput.of("memory", memory, "canonical values")
+        values = self._checked(
+            {f: v for f in FIELDS if (v := getattr(memory, f)) is not None or f not in _OPTIONAL}, ""
+        )
         if memory.content is None and not memory.payload:
             raise InvalidInput.of("content", None, "non-blank content, or a non-empty payload")
-        return memory
+        _check_order(memory.valid_from, memory.valid_to, "")
+        written = {field: check_time(getattr(memory, field), field) for field in ("created_at", "updated_at")}
+        check_count(memory.version, "version", low=1)
+        return msgspec.structs.replace(memory, **values, **written)
 
     def _checked(
         self, raw: Mapping[str, object], prefix: str, *, known: Mapping[str, object] | None = None
@@ -146,23 +155,19 @@ class MemoryReader:
         return values
 
 
-def _given(item: object) -> dict[str, object]:
+def _given(item: object, prefix: str) -> dict[str, object]:
     if isinstance(item, NewMemory):
         return {f: v for f in FIELDS if (v := getattr(item, f)) is not None}
     if isinstance(item, Mapping):
         return {k: v for k, v in item.items() if v is not None or k not in FIELDS}
-    raise InvalidInput.of("memory", item, "a JSON object")
-
-
-def _check_kind(value: object) -> str:
-    if not isinstance(value, str) or value not in _KINDS:
-        raise InvalidInput.of("kind", value, f"one of {', '.join(_KINDS)}")
-    return value
+    raise InvalidInput.of(prefix.rstrip(".") or "memory", item, "a JSON object")
 
 
 def _check_origins(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or len(value) > _IDS_MOST:
+    if not isinstance(value, list | tuple):
         raise InvalidInput.of("derived_from", value, f"a list of at most {_IDS_MOST} ids")
+    if len(value) > _IDS_MOST:
+        raise LimitExceeded([Problem("derived_from", f"{len(value)} ids", f"at most {_IDS_MOST} ids")])
     return tuple(check_id(item, f"derived_from.{i}") for i, item in enumerate(value))
 
 

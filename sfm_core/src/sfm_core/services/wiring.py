@@ -27,7 +27,8 @@ from sfm_core.services.limits import Limits
 from sfm_core.services.links import Links
 from sfm_core.services.maintenance import Maintenance
 from sfm_core.services.overview import Capabilities, Overview, SlotCapabilities
-from sfm_core.services.projector import Projection, Projector
+from sfm_core.services.projection import Projection
+from sfm_core.services.projector import Projector
 from sfm_core.services.recall import Recall
 from sfm_core.services.remember import Analyse, Remember
 from sfm_core.services.transfer import Transfer
@@ -66,19 +67,17 @@ class Services(Struct, frozen=True, kw_only=True):
     overview: Overview
     maintenance: Maintenance
     health: Health
-    projector: Projector | None
+    projector: Projector
     limits: Limits
     clock: Clock
 
     async def start(self) -> None:
         """Bring the projections up to the log, where this process keeps them."""
-        if self.projector is not None:
-            await self.projector.start()
+        await self.projector.start()
 
     async def close(self) -> None:
         """Bring cursor and projections together before the backends close."""
-        if self.projector is not None:
-            await self.projector.close()
+        await self.projector.close()
 
 
 def analyser(settings: Settings) -> Analyse:
@@ -92,13 +91,22 @@ def analyser(settings: Settings) -> Analyse:
     return read
 
 
-def wire(settings: Settings, plan: Plan, registry: Registry, ports: Ports, *, clock: Clock = now) -> Services:
+def wire(
+    settings: Settings,
+    plan: Plan,
+    registry: Registry,
+    ports: Ports,
+    *,
+    clock: Clock = now,
+    read_only: bool = False,
+) -> Services:
     """Return the services over `ports`.
 
     Args:
         settings, plan, registry: as they were opened.
         ports: the opened backends.
         clock: what tells the time.
+        read_only: the projections are left as they are.
     """
     limits = settings.limits
     reader = MemoryReader(limits)
@@ -111,9 +119,9 @@ def wire(settings: Settings, plan: Plan, registry: Registry, ports: Ports, *, cl
         words=lambda memory: analyse_memory(memory).words,
     )
     name = f"projector:{ports.space.fingerprint if ports.space else 'words'}"
-    projector = Projector(ports.storage, projection, name=name)
-    inline = projector if plan.indexing is Indexing.INLINE else None
-    committer = Committer(ports.storage, inline, registry.hooks, reader, clock, limits)
+    drives = plan.indexing is Indexing.INLINE and not read_only
+    projector = Projector(ports.storage, projection, name=name, drives=drives)
+    committer = Committer(ports.storage, projector, registry.hooks, reader, clock, limits)
     copies = {slot: plan.slots[slot].backend for slot in _COPIES if slot in plan.slots}
     return Services(
         remember=Remember(committer, reader, analyse_memory),
@@ -134,13 +142,13 @@ def wire(settings: Settings, plan: Plan, registry: Registry, ports: Ports, *, cl
         forget=Forget(committer, ports.vectors, copies),
         links=Links(committer),
         changes=Changes(ports.storage, limits, source=settings.source),
-        transfer=Transfer(committer, reader, analyse_memory),
+        transfer=Transfer(committer, reader, analyse_memory, plan.data_dir),
         overview=Overview(
             ports.storage, _capabilities(limits, plan, registry, ports), registry.infos, projector.indexed
         ),
-        maintenance=Maintenance(ports.storage, projection, inline, clock, ports.space),
+        maintenance=Maintenance(ports.storage, projection, projector, clock, ports.space),
         health=Health(_checked(plan, ports)),
-        projector=inline,
+        projector=projector,
         limits=limits,
         clock=clock,
     )

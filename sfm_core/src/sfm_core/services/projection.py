@@ -1,0 +1,140 @@
+"""What the newest versions of memories are carried into: the vector index, the vocabulary of near words, cached copies."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import cast
+
+from sfm_core.errors import BackendError
+from sfm_core.model.memory import Memory
+from sfm_core.model.namespace import ALL
+from sfm_core.ports.embedding import Embedding
+from sfm_core.ports.storage import Vocabulary
+from sfm_core.ports.vectors import Point, Vectors
+
+__all__ = ["Projection", "Words"]
+
+_log = logging.getLogger("sfm.projector")
+
+Words = Callable[[Memory], Sequence[tuple[str, str]]]
+_Row = Sequence[float]
+
+
+class Projection:
+    """Carries newest versions of memories into the projections.
+
+    Args:
+        vectors, embedding: the vector index and what embeds for it; both or neither.
+        vocabulary: where the words of contents are noted for near words; None when nobody reads them.
+        words: the words of a memory's content.
+        invalidate: forgets cached copies of memory ids; None without a cache.
+    """
+
+    def __init__(
+        self,
+        *,
+        vectors: Vectors | None,
+        embedding: Embedding | None,
+        vocabulary: Vocabulary | None,
+        words: Words,
+        invalidate: Callable[[Sequence[str]], Awaitable[None]] | None = None,
+    ) -> None:
+        self.vectors = vectors
+        self._embedding = embedding
+        self._vocabulary = vocabulary
+        self._words = words
+        self._invalidate = invalidate
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to project to."""
+        return self.vectors is not None or self._vocabulary is not None or self._invalidate is not None
+
+    async def is_empty(self) -> bool:
+        """Tell whether there is a vector index without a single point."""
+        return self.vectors is not None and not await self.vectors.count(ALL)
+
+    async def flush(self) -> None:
+        """Make what was applied durable, as far as the projections are."""
+        if self.vectors is not None:
+            await self.vectors.flush()
+
+    async def apply(
+        self,
+        live: Sequence[Memory],
+        gone: Sequence[tuple[str, int]],
+        *,
+        words: Iterable[Sequence[tuple[str, str]]] | None = None,
+    ) -> None:
+        """Project the newest versions `live`, and the deletions `gone` as (id, version).
+
+        Args:
+            live: memories that are to be found.
+            gone: ids that are not, with the version of the tombstone or erasure.
+            words: the words of each of `live`, when the caller has them at hand.
+
+        Raises:
+            BackendError: a projection or the embedder is down.
+        """
+        if self._vocabulary is not None and live:
+            fresh: dict[str, dict[tuple[str, str], None]] = {}
+            for memory, pairs in zip(live, words if words is not None else map(self._words, live), strict=True):
+                fresh.setdefault(memory.namespace, {}).update(dict.fromkeys(pairs))
+            for namespace, found in fresh.items():
+                await self._vocabulary.add_words(namespace, found)
+        if self.vectors is not None:
+            await self._index(self.vectors, live, gone)
+        if self._invalidate is not None:
+            await self._invalidate([*(m.id for m in live), *(id for id, _ in gone)])
+
+    async def _index(self, vectors: Vectors, live: Sequence[Memory], gone: Sequence[tuple[str, int]]) -> None:
+        # Deletions first: they need no embedder, and an erased memory must not wait for one.
+        without = [(m.id, m.version) for m in live if m.content is None]
+        if gone or without:
+            await vectors.delete([*gone, *without])
+        if gone:
+            await vectors.flush()
+        stored = await vectors.versions([m.id for m in live]) if len(live) > 1 else {}
+        texts = [m for m in live if m.content is not None and stored.get(m.id, 0) < m.version]
+        if texts:
+            rows = await self._embedded(texts)
+            await vectors.upsert([Point(m.id, m.version, m.namespace, row, m) for m, row in rows])
+
+    async def _embedded(self, texts: Sequence[Memory]) -> list[tuple[Memory, _Row]]:
+        """Return memories with their vectors; a text that the embedder refuses among others is left out, and logged.
+
+        Raises:
+            BackendError: it refuses all of them.
+        """
+        try:
+            return list(zip(texts, await self._vectors_of(texts), strict=True))
+        except BackendError:
+            if len(texts) == 1:
+                raise
+        done: list[tuple[Memory, _Row]] = []
+        refused: list[tuple[Memory, BackendError]] = []
+        for memory in texts:
+            try:
+                done += zip([memory], await self._vectors_of([memory]), strict=True)
+            except BackendError as error:
+                refused.append((memory, error))
+                if not done and len(refused) > 1:
+                    raise
+        for memory, cause in refused:
+            _log.error("memory %s is left out of the vector index: %s", memory.id, cause)
+        return done
+
+    async def _vectors_of(self, texts: Sequence[Memory]) -> Sequence[_Row]:
+        embedding = cast(Embedding, self._embedding)
+        rows = await embedding.embed([cast(str, m.content) for m in texts])
+        if len(rows) != len(texts) or not all(_is_sound(row, embedding.dimension) for row in rows):
+            raise BackendError(
+                f"embedding: returned something else than one finite vector of {embedding.dimension} numbers per text"
+            )
+        return rows
+
+
+def _is_sound(row: _Row, dimension: int) -> bool:
+    return len(row) == dimension and 0.0 < math.hypot(*row) < math.inf
