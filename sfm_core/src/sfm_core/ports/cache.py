@@ -28,18 +28,26 @@ class Cache(Protocol):
         ...
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Remove `keys`; unknown ones are fine."""
+        """Remove `keys`; unknown ones are fine.
+
+        Proven by test_deleted_values_are_gone.
+        """
         ...
 
     async def increment(self, key: str, *, ttl: float, by: int = 1) -> int:
         """Add `by` to the counter `key` and return its new value; it starts at 0 and lives `ttl` seconds from its start.
 
         Atomic: test_racing_increments_all_count. Later calls do not lengthen its life.
+
+        Proven by test_a_counter_lives_from_its_start.
         """
         ...
 
     async def clear(self) -> None:
-        """Remove everything under this cache's prefix."""
+        """Remove everything under this cache's prefix.
+
+        Proven by test_a_cleared_cache_is_empty.
+        """
         ...
 
     async def check(self) -> None:

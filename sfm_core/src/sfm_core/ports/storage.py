@@ -7,7 +7,7 @@ method may raise `BackendUnavailable`. Guarantees end in the name of the conform
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -20,6 +20,7 @@ from sfm_core.model.filter import Filter
 from sfm_core.model.link import Direction, Link
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
+from sfm_core.ports.abilities import Candidate, FullText, Matching, TextHit, TextQuery, Vocabulary, WordGroup
 from sfm_core.ports.writes import Applied, AppliedLink, Idempotency, Operation, Replayed, Write
 
 __all__ = [
@@ -96,30 +97,6 @@ class NamespaceStats(Struct, frozen=True, kw_only=True):
     links: int
 
 
-class Candidate(Struct, frozen=True):
-    """What ranking needs to know of a memory without reading its content.
-
-    `before` and `after` are the ids of at most two live memories next to it in its thread by `position` (nearest first),
-    empty when it has no thread or no position. `length`, `asks`, `time` and `duration` as in `Analysis`.
-    """
-
-    id: str
-    version: int
-    namespace: str
-    author: str | None
-    thread: str | None
-    position: int | None
-    occurred_at: datetime
-    importance: float
-    created_at: datetime
-    length: int
-    asks: float
-    time: bool
-    duration: bool
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-
-
 class Storage(Protocol):
     """Records with history, links, the change log, consumer cursors and operations."""
 
@@ -151,6 +128,10 @@ class Storage(Protocol):
             * Racing writes at one coordinate become versions of one memory: test_racing_writers_at_a_coordinate_share_it
             * After a refused atomic call nothing of it is stored: test_a_refused_atomic_batch_stores_nothing
             * The caller's cancellation never half-applies: test_a_cancelled_write_is_whole_or_absent
+
+        Proven by test_a_refused_write_leaves_the_others, test_a_repeated_request_is_replayed,
+        test_a_key_of_another_request_is_refused, test_what_is_kept_with_a_key_is_thin and
+        test_racing_requests_with_one_key_run_once.
         """
         ...
 
@@ -172,11 +153,17 @@ class Storage(Protocol):
             now: the instant that expiry is judged by.
             as_of: answer with the version that was stored at that instant (transaction time) instead; expiry is then
                 judged at `as_of`. Erased memories stay None.
+
+        Proven by test_get_answers_in_the_asked_order, test_the_past_is_read_as_it_was,
+        test_an_expired_memory_is_hidden_at_once and test_odd_content_comes_back_equal.
         """
         ...
 
     async def locate(self, ids: Sequence[str]) -> list[Stored | None]:
-        """Return the newest version of each id, tombstones included, expired or not; None for unknown and erased."""
+        """Return the newest version of each id, tombstones included, expired or not; None for unknown and erased.
+
+        Proven by test_a_removed_memory_keeps_its_history and test_an_expired_memory_can_be_swept.
+        """
         ...
 
     async def erased(self, ids: Sequence[str]) -> set[str]:
@@ -184,35 +171,56 @@ class Storage(Protocol):
         ...
 
     async def history(self, id: str, *, limit: int, before: int | None = None) -> list[Stored]:
-        """Return versions of `id`, newest first, at most `limit`, those below version `before`; [] when unknown or erased."""
+        """Return versions of `id`, newest first, at most `limit`, those below version `before`; [] when unknown or erased.
+
+        Proven by test_history_is_newest_first_and_paged.
+        """
         ...
 
     async def at_coordinate(self, namespace: str, coordinate: tuple[float, ...], *, now: datetime) -> Memory | None:
-        """Return the live memory that holds `coordinate` in `namespace`."""
+        """Return the live memory that holds `coordinate` in `namespace`.
+
+        Proven by test_a_coordinate_is_found_exactly.
+        """
         ...
 
     async def in_box(
         self, namespace: str, low: tuple[float, ...], high: tuple[float, ...], *, limit: int, now: datetime
     ) -> list[Memory]:
-        """Return live memories whose coordinate has the box's dimension and lies in it, bounds included, by coordinate."""
+        """Return live memories whose coordinate has the box's dimension and lies in it, bounds included, by coordinate.
+
+        Proven by test_a_box_holds_its_bounds_and_its_dimension.
+        """
         ...
 
     async def links(
         self, ids: Sequence[str], *, relation: str | None, direction: Direction, now: datetime
     ) -> list[Link]:
-        """Return the links that touch one of `ids` in `direction`, both ends live; by weight, then source, target, relation."""
+        """Return the links that touch one of `ids` in `direction`, both ends live; by weight, then source, target, relation.
+
+        Proven by test_links_are_read_by_direction_and_relation and test_links_come_by_weight_then_ends_then_relation.
+        """
         ...
 
     async def links_in(self, scope: Scope, *, after: str | None, limit: int) -> tuple[list[Link], str | None]:
-        """Page through all links of a scope, those with tombstoned ends included (for an archive)."""
+        """Page through all links of a scope, those with tombstoned ends included (for an archive).
+
+        Proven by test_all_links_of_a_scope_are_paged.
+        """
         ...
 
     async def changes(self, scope: Scope, *, after: int, limit: int) -> list[Change]:
-        """Return changes of `scope` with a sequence above `after`, in order."""
+        """Return changes of `scope` with a sequence above `after`, in order.
+
+        Proven by test_changes_are_paged_by_scope and test_a_change_tells_what_happened.
+        """
         ...
 
     async def last_sequence(self) -> int:
-        """Return the newest sequence of the change log, 0 when there is none."""
+        """Return the newest sequence of the change log, 0 when there is none.
+
+        Proven by test_sequences_rise_strictly_without_gaps_inside_a_call.
+        """
         ...
 
     async def cursor(self, name: str) -> int:
@@ -223,23 +231,37 @@ class Storage(Protocol):
         """Note how far consumer `name` has come. Never goes back; `sequence=0` resets it.
 
         May be made durable lazily (with the next write, or on close), never ahead of time.
+
+        Proven by test_a_cursor_never_goes_back and test_a_saved_cursor_survives_a_close.
         """
         ...
 
     async def operation(self, id: str) -> Operation | None:
-        """Return an operation, None when unknown."""
+        """Return an operation, None when unknown.
+
+        Proven by test_an_operation_counts_what_it_touched.
+        """
         ...
 
     async def operation_members(self, id: str, *, limit: int, after: str | None = None) -> list[tuple[str, int]]:
-        """Return (memory id, version that the operation gave it) of `id`'s memories, by id, those above `after`."""
+        """Return (memory id, version that the operation gave it) of `id`'s memories, by id, those above `after`.
+
+        Proven by test_an_operation_counts_what_it_touched.
+        """
         ...
 
     async def namespaces(self, scope: Scope) -> list[NamespaceStats]:
-        """Return the namespaces of `scope` that hold anything (tombstones too), by name, with their counts."""
+        """Return the namespaces of `scope` that hold anything (tombstones too), by name, with their counts.
+
+        Proven by test_namespaces_are_counted and test_a_namespace_of_tombstones_is_still_named.
+        """
         ...
 
     def scan(self, scope: Scope, *, now: datetime, batch: int = 1000) -> AsyncIterator[Sequence[Stored]]:
-        """Page through the newest versions of all memories of `scope`, tombstones included, in batches, in stable order."""
+        """Page through the newest versions of all memories of `scope`, tombstones included, in batches, in stable order.
+
+        Proven by test_a_scan_meets_everything_once.
+        """
         ...
 
     async def list(
@@ -261,6 +283,10 @@ class Storage(Protocol):
 
         Raises:
             InvalidInput: `after` is not a position of this order.
+
+        Proven by test_a_list_is_ordered_with_nulls_last_and_ties_by_id, test_pages_join_to_the_whole_list,
+        test_paging_goes_on_while_others_write, test_a_list_filters_before_it_pages, test_a_filter_passes_what_it_says,
+        test_a_malformed_position_is_refused and test_no_read_leaves_its_scope.
         """
         ...
 
@@ -270,86 +296,4 @@ class Storage(Protocol):
         Raises:
             BackendUnavailable: it does not.
         """
-        ...
-
-
-class WordGroup(Struct, frozen=True):
-    """One word of a question: index terms that may stand for it, each with its weight (1 for the word's own stem)."""
-
-    alternatives: tuple[tuple[str, float], ...]
-
-
-class TextQuery(Struct, frozen=True):
-    """The words of a question, repeats folded; a document needs any one of them."""
-
-    groups: tuple[WordGroup, ...]
-
-
-class TextHit(Struct, frozen=True):
-    """A memory found by words and its raw score (above 0; comparable inside one call)."""
-
-    id: str
-    score: float
-
-
-class FullText(Protocol):
-    """Capability FULL_TEXT: ranking by words, at once over everything that is acknowledged."""
-
-    async def search_text(
-        self, scope: Scope, query: TextQuery, *, filter: Filter | None, limit: int, now: datetime
-    ) -> list[TextHit]:
-        """Return the best `limit` live memories of `scope` that hold any term of `query` and pass `filter`.
-
-        The score is BM25 (k1 = 0.9, b = 0.25, idf = ln(1 + (N - df + 0.5) / (df + 0.5)) with N and df inside the scope),
-        summed over groups; in a group the best alternative counts, times its weight. Best first, ties by id. A backend
-        whose engine has another formula states it and keeps these guarantees:
-
-        * Any word matches: test_any_word_of_the_question_is_enough
-        * Rarer words count more: test_a_rare_word_outweighs_a_common_one
-        * One group counts once: test_alternatives_of_a_word_count_once
-        * The filter applies before the limit: test_the_filter_applies_before_the_limit
-        """
-        ...
-
-    async def authors(self, scope: Scope, keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        """Return, for each of `keys` that is the `author_key` of a live memory of `scope`, the authors it stands for."""
-        ...
-
-    async def candidates(
-        self, ids: Sequence[str], *, now: datetime, around: bool = True, filter: Filter | None = None
-    ) -> dict[str, Candidate]:
-        """Return what ranking needs of the live memories among `ids`, and (when `around`) of their thread neighbours.
-
-        Neighbours come with empty `before` and `after`, only those that pass `filter`.
-        """
-        ...
-
-    async def in_period(
-        self, scope: Scope, first: datetime, last: datetime, *, filter: Filter | None, limit: int, now: datetime
-    ) -> list[str]:
-        """Return ids of live memories that occurred in first <= t < last, newest first: the time arm."""
-        ...
-
-
-class Matching(Protocol):
-    """Capability MATCHING."""
-
-    async def matching(self, scope: Scope, *, filter: Filter | None, limit: int, now: datetime) -> list[str]:
-        """Return the ids of up to `limit` live memories of `scope` that pass `filter`, in no particular order."""
-        ...
-
-
-class Vocabulary(Protocol):
-    """Capability VOCABULARY: the distinct words of each namespace with their stems. A projection, kept apart from writes."""
-
-    async def words(self, scope: Scope) -> Sequence[tuple[str, str]]:
-        """Return (word, stem) pairs of `scope`, each once, in stable order; words come into it at the latest when projected."""
-        ...
-
-    async def words_token(self, scope: Scope) -> object:
-        """Return a cheap value that differs after the words of `scope` changed (it may differ more often)."""
-        ...
-
-    async def add_words(self, namespace: str, words: Iterable[tuple[str, str]]) -> None:
-        """Add words; known ones are skipped. May be made durable lazily."""
         ...

@@ -74,6 +74,8 @@ class Vectors(Protocol):
         """Remove the points of (id, version) and remember the version, so that an older upsert does not bring them back.
 
         Unknown ids are fine. The vector's bytes are gone when `flush` returns: test_deleted_vectors_leave_no_bytes.
+
+        Proven by test_a_late_deletion_leaves_a_newer_point and test_a_deletion_before_the_point_holds.
         """
         ...
 
@@ -91,23 +93,38 @@ class Vectors(Protocol):
         `among` only with capability AMONG, `filter` only with FILTER: else `CapabilityNotSupported`. Both apply before
         top-k: test_a_restriction_applies_before_top_k. `limit` points come back whenever the restriction holds as many
         (with EXACT): test_as_many_hits_as_asked.
+
+        Proven by test_hits_are_best_first_with_ties_by_id, test_the_true_nearest_neighbours_are_found and
+        test_no_vector_search_leaves_its_scope.
         """
         ...
 
     async def versions(self, ids: Sequence[str]) -> dict[str, int]:
-        """Return the stored version of each of `ids` that has a point (deleted ones are absent)."""
+        """Return the stored version of each of `ids` that has a point (deleted ones are absent).
+
+        Proven by test_a_point_is_found_at_once.
+        """
         ...
 
     async def count(self, scope: Scope) -> int:
-        """Return the number of points in `scope`."""
+        """Return the number of points in `scope`.
+
+        Proven by test_points_are_counted_by_scope.
+        """
         ...
 
     async def flush(self) -> None:
-        """Make everything before this call durable (a consumer's cursor may be saved after it, never before)."""
+        """Make everything before this call durable (a consumer's cursor may be saved after it, never before).
+
+        Proven by test_flushed_points_survive_a_kill.
+        """
         ...
 
     async def clear(self, space: Space | None = None) -> None:
-        """Throw away all points, and change to `space` when given: the first half of a rebuild."""
+        """Throw away all points, and change to `space` when given: the first half of a rebuild.
+
+        Proven by test_a_cleared_index_is_empty_and_usable.
+        """
         ...
 
     async def check(self) -> None:

@@ -49,6 +49,8 @@ class Analysis(Struct, frozen=True):
         time: whether the text holds an expression that places an event in time.
         duration: whether it holds a duration.
         author_key: the author folded for look-up by name (see `FullText.authors`), or "".
+
+    Proven by test_index_terms_are_opaque.
     """
 
     stems: tuple[str, ...] = ()
@@ -70,6 +72,9 @@ class Put(Struct, frozen=True, kw_only=True):
 
     A twin is a live memory with the same `content` and `payload` of which every field in `given` (save `id`) equals
     (`sfm_core.model.twins.is_twin`). `digest` is `sfm_core.model.twins.digest(memory)`, to index candidates by.
+
+    Proven by test_a_twin_is_a_duplicate, test_a_field_that_differs_makes_no_twin, test_a_taken_id_is_a_conflict,
+    test_an_occupied_coordinate_gets_a_new_version and test_a_given_id_must_be_that_of_the_holder.
     """
 
     memory: Memory
@@ -85,6 +90,10 @@ class Replace(Struct, frozen=True, kw_only=True):
     `memory.version` is already `expected_version + 1`. Another stored version: `StaleVersion`. A coordinate that another
     live memory of the namespace holds: `Conflict`. `NotFound` when there is no such live memory, unless `revive` and it is
     tombstoned or expired. The change is `memory.restored` when `outcome` is "restored", else `memory.updated`.
+
+    Proven by test_a_replaced_memory_has_its_next_version, test_a_stale_version_is_refused,
+    test_only_the_living_are_replaced, test_a_tombstone_is_restored_on_request and
+    test_replacing_keeps_coordinates_apart.
     """
 
     memory: Memory
@@ -101,6 +110,9 @@ class Remove(Struct, frozen=True, kw_only=True):
     Hidden at once from every read but history; its links are hidden with it. `NotFound` when unknown, erased or a
     tombstone (an expired one can be removed: that is how the sweep works); `StaleVersion` when `expected_version` is given
     and differs.
+
+    Proven by test_a_removed_memory_is_hidden_from_every_read, test_only_what_is_there_can_be_removed and
+    test_an_expired_memory_can_be_swept.
     """
 
     id: str
@@ -115,6 +127,9 @@ class Erase(Struct, frozen=True, kw_only=True):
     Live or tombstoned alike. One `memory.erased` change (version + 1) stays, and the earlier change rows (thin). The id
     is not reused by `Put` afterwards: it gives `Conflict`. `NotFound` when the storage knows no such memory, or it is
     erased already; `StaleVersion` as in `Remove`.
+
+    Proven by test_an_erased_memory_leaves_no_trace, test_erased_words_leave_the_vocabulary,
+    test_erased_bytes_are_gone_from_the_store and test_the_id_of_an_erased_memory_stays_taken.
     """
 
     id: str
@@ -127,6 +142,9 @@ class Revive(Struct, frozen=True, kw_only=True):
     """Undo: bring the tombstoned `id` back if it is still under `operation` (version + 1, `memory.restored`).
 
     `NotFound` when not tombstoned under that operation; `Conflict` when its coordinate is taken meanwhile.
+
+    Proven by test_an_undo_brings_everything_back, test_only_its_own_operation_undoes_a_deletion and
+    test_an_undo_does_not_displace_anyone.
     """
 
     id: str
@@ -139,13 +157,19 @@ class PutLink(Struct, frozen=True, kw_only=True):
 
     The change is `memory.linked` with the source's id and version, and the target. An equal link is "unchanged", without
     a change row.
+
+    Proven by test_a_link_is_created_updated_and_unchanged, test_a_link_needs_both_ends_alive_in_its_namespace and
+    test_link_changes_name_source_and_target.
     """
 
     link: Link
 
 
 class RemoveLink(Struct, frozen=True, kw_only=True):
-    """Remove a link (`memory.unlinked`); `NotFound` when there is none between live ends."""
+    """Remove a link (`memory.unlinked`); `NotFound` when there is none between live ends.
+
+    Proven by test_a_removed_link_is_gone.
+    """
 
     source: str
     target: str
@@ -171,7 +195,10 @@ class Operation(Struct, frozen=True, kw_only=True):
 
 
 class StartOperation(Struct, frozen=True, kw_only=True):
-    """Create or update the row of an operation; `sequence` and `count` are kept by the storage as its writes go by."""
+    """Create or update the row of an operation; `sequence` and `count` are kept by the storage as its writes go by.
+
+    Proven by test_an_operation_is_updated.
+    """
 
     operation: Operation
 
@@ -183,6 +210,9 @@ class ImportMemory(Struct, frozen=True, kw_only=True):
     An id that is stored with the same newest version and equal content of it is skipped ("duplicate"); any other taken
     id, and an erased one, is a `Conflict`; so is a coordinate held by another live memory. Writes one change:
     `memory.created` (or `memory.deleted` for a tombstone) with the newest version.
+
+    Proven by test_an_imported_memory_has_its_history, test_an_imported_tombstone_stays_one,
+    test_a_second_import_adds_nothing and test_an_import_never_overwrites.
     """
 
     versions: tuple[Memory, ...]
@@ -193,7 +223,10 @@ class ImportMemory(Struct, frozen=True, kw_only=True):
 
 
 class ImportLink(Struct, frozen=True, kw_only=True):
-    """Store a link from an archive as it is; an equal one is skipped. Ends may be tombstones."""
+    """Store a link from an archive as it is; an equal one is skipped. Ends may be tombstones.
+
+    Proven by test_imported_links_are_kept_as_they_are.
+    """
 
     link: Link
 
@@ -232,6 +265,8 @@ class Idempotency(Struct, frozen=True, kw_only=True):
     `scope` is credential and route; `request` the digest of the request's body. The same key and request again within
     its lifetime gives `Replayed`; another request `IdempotencyMismatch`. What is kept is thin (ids, versions, outcomes,
     sequences: see `sfm_core.ports.storage.Storage.apply`), so that an erased memory does not live on in it.
+
+    Proven by test_a_key_expires and test_a_refused_call_leaves_its_key_free.
     """
 
     scope: str
