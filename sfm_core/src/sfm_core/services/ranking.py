@@ -1,9 +1,13 @@
-"""The score of a candidate: pure functions over what the arms found. The weights were measured, see docs/concepts.
+"""The score of a candidate: pure functions over what the arms found. The weights were measured, see docs/recall.md.
 
-near(m)  = words / best words of this question + 1.5 x cosine (+ a share over links, when asked)
+near(m)  = words + 1.8 x cosine (+ a share over links, when asked)
 score(m) = near(m)
          + shares of the near of its neighbours in the thread + a share of the best near in the thread
          + author + time expression + date + length - questions (+ a preference, when asked)
+
+Both arms are counted from what a memory that they did not hand over could have at most: words from 0, or from the worst
+hit when there were more than were asked for, to 1 for the best hit; cosines from the worst hit. So it makes no jump
+whether a memory came in last or not at all.
 
 Only the order inside one answer means anything; `relative` maps it to 0..1.
 """
@@ -14,6 +18,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -24,10 +29,14 @@ from sfm_core.text.moments import Intent
 
 __all__ = ["Evidence", "Ranking", "Signals", "relative"]
 
-COSINE = 1.5
+_NONE: Mapping[str, float] = MappingProxyType({})
+
+COSINE = 1.8
 AUTHOR = 0.6
 BEFORE = (0.4, 0.2)
 """Of the near of the turn before, and of the one before that."""
+ANSWER = 0.3
+"""Of the near of the turn before on top, times its share of questions: what follows a question answers it."""
 AFTER = (0.25, 0.1)
 THREAD = 0.3
 TIME = 0.4
@@ -41,16 +50,47 @@ RECENT_DAYS = 7.0
 
 
 class Evidence(Struct, frozen=True):
-    """What the arms found, by memory id: raw scores of words, cosines, and shares over links."""
+    """What the arms found, by memory id.
+
+    Attributes:
+        words: 0..1 for the best hit, see `of`.
+        cosines: above that of the worst hit.
+        links: shares over links.
+    """
 
     words: Mapping[str, float]
     cosines: Mapping[str, float]
     links: Mapping[str, float]
 
+    @classmethod
+    def of(
+        cls,
+        words: Mapping[str, float],
+        cosines: Mapping[str, float] = _NONE,
+        links: Mapping[str, float] = _NONE,
+        *,
+        more_words: bool = False,
+    ) -> Evidence:
+        """Return the evidence in raw scores of words, cosines, and shares over links.
+
+        Args:
+            words, cosines, links: by memory id.
+            more_words: whether there may be memories with some of the words beside those in `words`.
+        """
+        best = max(words.values(), default=0.0)
+        worst = min(words.values(), default=0.0) if more_words else 0.0
+        if best <= worst:
+            worst = 0.0
+        floor = min(cosines.values(), default=0.0)
+        return cls(
+            {id: (score - worst) / (best - worst) for id, score in words.items()} if best > 0 else _NONE,
+            {id: cosine - floor for id, cosine in cosines.items()},
+            links,
+        )
+
     def near(self) -> dict[str, float]:
         """Return how near each found memory is to the question, by words, meaning and links."""
-        best = max(self.words.values(), default=0.0)
-        near = {id: score / best for id, score in self.words.items()} if best > 0 else {}
+        near = dict(self.words)
         for id, cosine in self.cosines.items():
             near[id] = near.get(id, 0.0) + COSINE * cosine
         for id, share in self.links.items():
@@ -100,10 +140,9 @@ class Ranking:
     def parts(self, id: str) -> tuple[Part, ...]:
         """Return the parts of the score of candidate `id`, those that added nothing left out; they sum up to its score."""
         c = self._candidates[id]
-        most = max(self._evidence.words.values(), default=0.0) or 1.0
         thread = self._best.get((c.namespace, c.thread), 0.0) if c.thread is not None else 0.0
         values = [
-            ("words", self._evidence.words.get(id, 0.0) / most, 1.0),
+            ("words", self._evidence.words.get(id, 0.0), 1.0),
             ("cosine", self._evidence.cosines.get(id, 0.0), COSINE),
             ("links", self._evidence.links.get(id, 0.0), 1.0),
             *self._turns(id),
@@ -122,7 +161,7 @@ class Ranking:
                 yield f"turn_after_{place + 1}", value, AFTER[place]
             if id in c.after:
                 place = c.after.index(id)
-                yield f"turn_before_{place + 1}", value, BEFORE[place]
+                yield f"turn_before_{place + 1}", value, _before(c)[place]
 
 
 def relative(total: float, best: float) -> float:
@@ -137,9 +176,14 @@ def _shares(candidates: Mapping[str, Candidate], near: Mapping[str, float]) -> d
         c = candidates[id]
         for neighbour, weight in zip(c.before, AFTER, strict=False):
             shares[neighbour] = shares.get(neighbour, 0.0) + weight * value
-        for neighbour, weight in zip(c.after, BEFORE, strict=False):
+        for neighbour, weight in zip(c.after, _before(c), strict=False):
             shares[neighbour] = shares.get(neighbour, 0.0) + weight * value
     return shares
+
+
+def _before(c: Candidate) -> tuple[float, float]:
+    """Return what the next two turns get of the near of `c`."""
+    return BEFORE[0] + ANSWER * c.asks, BEFORE[1]
 
 
 def _best_of_threads(candidates: Mapping[str, Candidate], near: Mapping[str, float]) -> dict[tuple[str, str], float]:

@@ -82,7 +82,8 @@ class TextRecall(Struct, frozen=True, kw_only=True):
         cosines = {
             id: cosine for id, cosine in scores.get(VECTORS, {}).items() if _fresh(candidates.get(id), versions[id])
         }
-        evidence = Evidence(scores.get(LEXICAL, {}), cosines, scores.get(LINKS, {}))
+        words = scores.get(LEXICAL, {})
+        evidence = Evidence.of(words, cosines, scores.get(LINKS, {}), more_words=len(words) >= self._limit(asked))
         stems: set[str] = set()
         if asked.query.explain:
             groups = await word_groups(self.near, asked, question)
@@ -107,7 +108,7 @@ class TextRecall(Struct, frozen=True, kw_only=True):
         candidates = past.candidates if question.dates else past.around(words)
         ms = {LEXICAL: (time.perf_counter() - started) * 1e3}
         found = Found({LEXICAL: words}, partial if complete else (*partial, LEXICAL), ms)
-        return await self._answer(asked, question, analyser, candidates, Evidence(words, {}, {}), found, stems)
+        return await self._answer(asked, question, analyser, candidates, Evidence.of(words), found, stems)
 
     async def _answer(
         self,
@@ -134,7 +135,7 @@ class TextRecall(Struct, frozen=True, kw_only=True):
         return read_question(text, analyser, asked.now, keys, known)
 
     def _arms(self, asked: Asked, texts: Texts, question: Question, versions: dict[str, int]) -> dict[str, Arm]:
-        limit = max(self.candidates, asked.query.k)
+        limit = self._limit(asked)
         arms: dict[str, Arm] = {LEXICAL: lambda: lexical_arm(texts, self.near, asked, question, limit)}
         if question.dates:
             arms[TIME] = lambda: time_arm(texts, asked, question, limit)
@@ -143,8 +144,11 @@ class TextRecall(Struct, frozen=True, kw_only=True):
             arms[VECTORS] = lambda: _meaning(arm, embedding, asked, question, limit, versions)
         return arms
 
+    def _limit(self, asked: Asked) -> int:
+        return max(self.candidates, asked.query.k)
+
     async def _linked(self, asked: Asked, found: Found) -> Found:
-        near = Evidence(found.scores.get(LEXICAL, {}), found.scores.get(VECTORS, {}), {}).near()
+        near = Evidence.of(found.scores.get(LEXICAL, {}), found.scores.get(VECTORS, {})).near()
         more = await run({LINKS: lambda: link_arm(self.storage, asked, near)}, asked.left(), may_fail=_MAY_FAIL)
         return Found(found.scores | more.scores, (*found.missing, *more.missing), found.ms | more.ms)
 
