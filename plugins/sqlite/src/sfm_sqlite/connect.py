@@ -75,7 +75,9 @@ def connect(
     read_only: bool = False,
     page_size: int = 4096,
 ) -> sqlite3.Connection:
-    """Open a connection in WAL mode that commits by hand and overwrites what it deletes; `page_size` is for new files.
+    """Open a connection that commits by hand and overwrites what it deletes; `page_size` is for new files.
+
+    Nothing is written yet: `migrate` switches to WAL mode, once it knows whose file it is.
 
     Raises:
         sqlite3.Error: see `meaning`.
@@ -91,7 +93,6 @@ def connect(
             connection.execute("PRAGMA query_only = ON")
         else:
             connection.execute(f"PRAGMA page_size = {page_size}")
-            _to_wal(connection, timeout)
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute("PRAGMA wal_autocheckpoint = 0")
@@ -101,9 +102,10 @@ def connect(
     return connection
 
 
-def _to_wal(connection: sqlite3.Connection, timeout: float) -> None:
+def _to_wal(connection: sqlite3.Connection) -> None:
     """Switch to WAL; SQLite does not wait by itself when several processes open a new file at once."""
-    until = time.monotonic() + timeout
+    (milliseconds,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    until = time.monotonic() + milliseconds / 1000
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -117,13 +119,22 @@ def _to_wal(connection: sqlite3.Connection, timeout: float) -> None:
 def migrate(
     connection: sqlite3.Connection, steps: Sequence[str], *, application_id: int, where: str, create: bool = True
 ) -> None:
-    """Bring the schema to `len(steps)`: all missing steps in one transaction, or nothing.
+    """Switch to WAL mode and bring the schema to `len(steps)`: all missing steps in one transaction, or nothing.
 
     Raises:
-        CorruptData: the file is another program's, or was written by a newer version.
+        CorruptData: the file is another program's, or was written by a newer version; not one byte of it was changed.
         ConfigError: steps are missing and may not be applied here.
     """
-    if _version(connection, steps, application_id, where) == len(steps):
+    # One snapshot: another process may make the schema just now.
+    connection.execute("BEGIN")
+    try:
+        version = _version(connection, steps, application_id, where)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    if connection.execute("PRAGMA query_only").fetchone() == (0,):
+        _to_wal(connection)
+    if version == len(steps):
         return
     if not create:
         raise ConfigError(f"{where}: the file's schema is older than {len(steps)}; run `sfm migrate`")
