@@ -198,13 +198,13 @@ def test_an_argument_that_is_no_utf8_is_refused(program: str, data_dir: Path) ->
         assert done.stderr.startswith(b"error: ")
 
 
-def test_a_reader_that_goes_away_is_no_failure_to_talk_about(program: str, data_dir: Path) -> None:
+def test_a_reader_that_goes_away_is_no_failure_to_talk_about(run: Run, program: str, data_dir: Path) -> None:
     """`sfm ... | head -1` ends without a word."""
     at = ["--data-dir", str(data_dir)]
     text = "many words " * 20
     for n in range(3):
-        subprocess.run([program, *at, "remember", f"{text}{n}"], check=True, capture_output=True)
-    for command in (["list"], ["--json", "list"], ["export", "-"], ["changes"], ["--help"]):
+        run(*at, "remember", f"{text}{n}")
+    for command in (["list"], ["--json", "list"], ["export"], ["--help"]):
         reading, writing = os.pipe()
         os.close(reading)
         with subprocess.Popen([program, *at, *command], stdout=writing, stderr=subprocess.PIPE) as process:

@@ -120,15 +120,16 @@ def _text(value: object) -> str:
 
 
 def _parsed(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
     allowed = "http://host:port or https://host:port, with a path before /v1 if there is one"
     if "@" in url:
         # What stands before the @ may be a password.
         raise ConfigError(f"SFM_URL: got a URL with a user in it, allowed: {allowed}")
-    if not usable or parts.query or parts.fragment:
-        raise ConfigError(f"SFM_URL: got {shown(url)}, allowed: {allowed}")
+    refused = ConfigError(f"SFM_URL: got {shown(url)}, allowed: {allowed}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise refused from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.query or parts.fragment:
+        raise refused
     return parts

@@ -102,18 +102,18 @@ def _data_dir(folder: Path | None) -> Finding:
     if folder is None:
         return Finding(name, "ok", "the plan uses none")
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+    if not nearest.is_dir() or not os.access(nearest, os.R_OK | os.W_OK | os.X_OK):
         return Finding(
             name,
             "failed",
-            f"{folder}: {nearest} is no folder that this user can write to",
+            f"{folder}: {nearest} is no folder that this user can read and write",
             "change its owner or mode, or set SFM_DATA_DIR (--data-dir) to another folder",
         )
     return Finding(name, "ok", str(folder) if nearest == folder else f"{folder}, will be made when it is needed")
 
 
 def _plugins(plan: Plan, environment: Environment) -> Iterator[Finding]:
-    """Load each plugin alone, so that one that is broken is told from the others; then all, for what the slots need, with their settings."""
+    """Load each plugin alone, so that a broken one is told from the others; then all, with what slots and settings need."""
     failed = False
     for name in plan.plugins:
         try:

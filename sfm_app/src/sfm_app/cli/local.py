@@ -19,7 +19,6 @@ __all__ = ["LocalTarget"]
 
 T = TypeVar("T")
 _LINES_AT_ONCE = 256
-_END = None
 
 
 class LocalTarget:
@@ -93,7 +92,7 @@ class LocalTarget:
             self.run(_put(queue, piece, importing))
             if importing.done():
                 break
-        self.run(_put(queue, _END, importing))
+        self.run(_put(queue, None, importing))
         return _json(self.run(_result(importing)))
 
     def follow(self, namespace: str | None, after: int) -> Iterator[Any]:
@@ -125,12 +124,12 @@ async def _take(items: AsyncIterator[T], most: int) -> list[T]:
 
 
 async def _drained(queue: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
-    while (piece := await queue.get()) is not _END:
+    while (piece := await queue.get()) is not None:
         yield piece
 
 
 async def _put(queue: asyncio.Queue[bytes | None], piece: bytes | None, reader: asyncio.Task[Any]) -> None:
-    """Put `piece` as soon as there is room, or give up when its reader has ended."""
+    """Put `piece` (None for the end) as soon as there is room, or give up when its reader has ended."""
     putting = asyncio.ensure_future(queue.put(piece))
     await asyncio.wait({putting, reader}, return_when=asyncio.FIRST_COMPLETED)
     putting.cancel()

@@ -25,11 +25,11 @@ _STREAM = "-"
 
 
 @command("export")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", default=_STREAM, type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--namespace", metavar="NS", help="Only this namespace; `a/**` takes all below as well.")
 @PROGRESS
 def export_command(invocation: Invocation, file: Path, namespace: str | None, progress: bool | None) -> None:
-    """Write an archive to FILE, `-` for standard output.
+    """Write an archive to FILE, or to standard output.
 
     It holds memories with their history and tombstones, and links. FILE takes its name when the archive is whole.
     """
