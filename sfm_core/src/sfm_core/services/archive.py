@@ -103,13 +103,14 @@ class Spool:
         self._file = file
         self._most = most
 
-    async def fill(self, chunks: AsyncIterable[bytes]) -> None:
-        """Take in all `chunks`.
+    async def fill(self, chunks: AsyncIterable[bytes]) -> bytes:
+        """Take in all `chunks`, and return the SHA-256 of them.
 
         Raises:
             LimitExceeded: there is no data directory, and the archive is too large for the memory.
         """
         size = 0
+        digest = hashlib.sha256()
         async for chunk in chunks:
             if not isinstance(chunk, bytes | bytearray | memoryview):
                 raise InvalidInput.of("archive", chunk, "chunks of bytes")
@@ -118,6 +119,8 @@ class Spool:
                 allowed = f"at most {self._most} bytes without a data directory (set SFM_DATA_DIR)"
                 raise LimitExceeded([Problem("archive", f"more than {self._most} bytes", allowed)])
             self._file.write(chunk)
+            digest.update(chunk)
+        return digest.digest()
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield number and bytes of each line.

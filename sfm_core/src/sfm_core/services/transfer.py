@@ -145,11 +145,14 @@ class Transfer:
         principal.require_verb(Verb.WRITE)
         if not isinstance(chunks, AsyncIterable):
             raise InvalidInput.of("archive", chunks, "chunks of bytes that come one after the other")
-        replayed = await self._committer.replayed(key)
-        if replayed is not None and replayed.replay is not None:
-            return ImportReport(**replayed.replay.note)
         with spooled(self._data_dir) as spool:
-            await spool.fill(chunks)
+            digest = await spool.fill(chunks)
+            if key is not None:
+                # The archive is part of the request: another one under the same key is refused.
+                key = structs.replace(key, request=key.request + digest)
+            replayed = await self._committer.replayed(key)
+            if replayed is not None and replayed.replay is not None:
+                return ImportReport(**replayed.replay.note)
             total = await self._checked(principal, spool)
             erased: set[str] = set()
             for block in blocks(spool, MemoryLine, _BATCH):
