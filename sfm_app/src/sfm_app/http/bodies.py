@@ -13,7 +13,7 @@ from sfm_app.http.problems import HttpRefusal
 from sfm_app.http.strict_json import Unparsable, decode
 from sfm_core.errors import InvalidInput, Problem, shown
 
-__all__ = ["AnyRequest", "convert", "read_bytes", "read_json", "require_media_type", "stream"]
+__all__ = ["AnyRequest", "convert", "header", "read_bytes", "read_json", "require_media_type", "stream"]
 
 AnyRequest = Request[Any, Any, Any]
 Shape = TypeVar("Shape")
@@ -36,6 +36,12 @@ class Disconnected(Exception):
     """The client went away while its body was read; nobody waits for an answer."""
 
 
+def header(request: AnyRequest, name: bytes) -> str | None:
+    """Return a header by its lower-case name, None when it was not sent; of several with one name the last."""
+    value: bytes | None = request.scope["state"]["headers"].get(name)
+    return None if value is None else value.decode("latin-1")
+
+
 def require_media_type(request: AnyRequest, allowed: Iterable[str]) -> None:
     """Refuse a body that is not of one of the media types `allowed`, or that is compressed.
 
@@ -44,12 +50,12 @@ def require_media_type(request: AnyRequest, allowed: Iterable[str]) -> None:
     Raises:
         HttpRefusal: 415.
     """
-    given, _, parameters = request.headers.get("content-type", "").partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"') if "charset=" in parameters.lower() else ""
+    given, _, parameters = (header(request, b"content-type") or "").partition(";")
+    charset = parameters.lower().partition("charset=")[2].partition(";")[0].strip().strip('"') if parameters else ""
     if given.strip().lower() not in allowed or (charset and charset not in _UTF8):
         raise HttpRefusal(415, f"Content-Type: got {shown(given)}, allowed: {', '.join(allowed)} in UTF-8")
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
-    if coding != "identity":
+    coding = header(request, b"content-encoding")
+    if coding is not None and coding.strip().lower() != "identity":
         raise HttpRefusal(
             415, f"Content-Encoding: got {shown(coding)}, allowed: identity", {"Accept-Encoding": "identity"}
         )
@@ -81,7 +87,7 @@ async def read_bytes(request: AnyRequest, most: int) -> bytes:
     Raises:
         HttpRefusal: 413.
     """
-    announced = request.headers.get("content-length", "")
+    announced = header(request, b"content-length") or ""
     if announced.isdecimal() and int(announced) > most:
         raise _too_large(most)
     parts: list[bytes] = []

@@ -52,7 +52,7 @@ class Gate:
         started = perf_counter()
         headers = dict(scope["headers"])
         request_id = self._request_id(headers.get(b"x-request-id", b""))
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, headers=headers)
         status = 0
 
         async def answer(message: Message) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from sfm_app.http.bodies import AnyRequest
+from sfm_app.http.bodies import AnyRequest, header
 from sfm_app.http.queries import Query
 from sfm_core.errors import InvalidInput, StaleVersion
 from sfm_core.model.memory import Memory
@@ -46,7 +46,7 @@ def idempotency_key(request: AnyRequest, meaning: object) -> IdempotencyKey | No
     Raises:
         InvalidInput: the key is not 1 to 255 visible ASCII characters.
     """
-    key = request.headers.get("idempotency-key")
+    key = header(request, b"idempotency-key")
     if key is None:
         return None
     if not _KEY.fullmatch(key):
@@ -67,12 +67,12 @@ def expected_version(request: AnyRequest) -> int | None:
         StaleVersion: the tag is of no version of a memory, so none can match.
         InvalidInput: several tags.
     """
-    header = request.headers.get("if-match")
-    if header is None or header.strip() == _ANY:
+    given = header(request, b"if-match")
+    if given is None or given.strip() == _ANY:
         return None
-    tags = _tags(header)
+    tags = _tags(given)
     if len(tags) != 1:
-        raise InvalidInput.of("If-Match", header, "one entity tag, or *")
+        raise InvalidInput.of("If-Match", given, "one entity tag, or *")
     digits = tags[0].strip('"')
     if not digits.isascii() or not digits.isdecimal() or len(digits) > 18:
         raise StaleVersion("If-Match names no version of a memory", current=0)
@@ -81,7 +81,7 @@ def expected_version(request: AnyRequest) -> int | None:
 
 def matches(request: AnyRequest, memory: Memory) -> bool:
     """Tell whether `If-None-Match` names the version of `memory` (weak comparison, RFC 9110), so that 304 is the answer."""
-    header = request.headers.get("if-none-match")
-    if header is None:
+    given = header(request, b"if-none-match")
+    if given is None:
         return False
-    return header.strip() == _ANY or f'"{memory.version}"' in [tag.removeprefix("W/") for tag in _tags(header)]
+    return given.strip() == _ANY or f'"{memory.version}"' in [tag.removeprefix("W/") for tag in _tags(given)]

@@ -7,7 +7,7 @@ from typing import Annotated
 from litestar import get
 from msgspec import Meta
 
-from sfm_app.http.bodies import AnyRequest
+from sfm_app.http.bodies import AnyRequest, header
 from sfm_app.http.queries import Query, read_query
 from sfm_app.http.replies import Answering, json_reply
 from sfm_app.http.routes.lists import Limit
@@ -53,7 +53,7 @@ async def changes(request: AnyRequest, services: TheServices) -> Answering:
     """Return a page of changes, or stream them."""
     query = read_query(request, ChangesQuery)
     principal = principal_of(request)
-    if EVENT_STREAM not in request.headers.get("accept", ""):
+    if EVENT_STREAM not in (header(request, b"accept") or ""):
         page = await services.changes.page(principal, namespace=query.namespace, after=query.after, limit=query.limit)
         return json_reply(page)
     after = _last_event_id(request, query.after)
@@ -65,7 +65,7 @@ async def changes(request: AnyRequest, services: TheServices) -> Answering:
 
 
 def _last_event_id(request: AnyRequest, after: int) -> int:
-    given = request.headers.get("last-event-id")
+    given = header(request, b"last-event-id")
     if given is None:
         return after
     if not given.isascii() or not given.isdecimal() or len(given) > 18:
