@@ -124,15 +124,16 @@ class Ranking:
 
     def order(self) -> list[tuple[str, float]]:
         """Return (id, score) of all candidates, best first, ties by id."""
-        near, best, boost = self._near, self._best, self._boost
-        shares = _shares(self._candidates, near)
+        near, best = self._near.get, self._best
+        share = _shares(self._candidates, self._near).get
+        boost = self._boost.of if self._boost.any else None
         totals = []
         for id, c in self._candidates.items():
-            total = near.get(id, 0.0) + shares.get(id, 0.0) + LENGTH * _log_length(c.length) + QUESTIONS * c.asks
+            total = near(id, 0.0) + share(id, 0.0) + LENGTH * _log_length(c.length) + QUESTIONS * c.asks
             if c.thread is not None:
                 total += THREAD * best.get((c.namespace, c.thread), 0.0)
-            if boost.any:
-                total += boost.of(c)
+            if boost is not None:
+                total += boost(c)
             totals.append((-total, id))
         totals.sort()
         return [(id, -total) for total, id in totals]
@@ -172,12 +173,19 @@ def relative(total: float, best: float) -> float:
 def _shares(candidates: Mapping[str, Candidate], near: Mapping[str, float]) -> dict[str, float]:
     """Return what each memory gets from its neighbours: those before a hit are told that the hit comes after them."""
     shares: dict[str, float] = {}
+    share = shares.get
+    after_1, after_2 = AFTER
     for id, value in near.items():
         c = candidates[id]
-        for neighbour, weight in zip(c.before, AFTER, strict=False):
-            shares[neighbour] = shares.get(neighbour, 0.0) + weight * value
-        for neighbour, weight in zip(c.after, _before(c), strict=False):
-            shares[neighbour] = shares.get(neighbour, 0.0) + weight * value
+        if before := c.before:
+            shares[before[0]] = share(before[0], 0.0) + after_1 * value
+            if len(before) > 1:
+                shares[before[1]] = share(before[1], 0.0) + after_2 * value
+        if after := c.after:
+            before_1, before_2 = _before(c)
+            shares[after[0]] = share(after[0], 0.0) + before_1 * value
+            if len(after) > 1:
+                shares[after[1]] = share(after[1], 0.0) + before_2 * value
     return shares
 
 
@@ -201,7 +209,8 @@ class _Boost:
     """The parts that depend on what the question says besides its words."""
 
     def __init__(self, signals: Signals, candidates: Mapping[str, Candidate]) -> None:
-        self._signals = signals
+        self._authors, self._intent, self._dates = signals.authors, signals.intent, signals.dates
+        self._prefer = signals.prefer
         self._days: dict[datetime, float] = {}
         self._newest: datetime | None = None
         if signals.prefer == "recent":
@@ -209,30 +218,40 @@ class _Boost:
         self.any = bool(signals.authors or signals.intent or signals.dates or signals.prefer)
 
     def of(self, c: Candidate) -> float:
-        return sum(value * weight for _, value, weight in self.parts(c))
+        total = AUTHOR if c.author in self._authors else 0.0
+        if self._intent:
+            total += TIME * self._timely(c)
+        if self._dates:
+            total += DATE * self._closeness(c.occurred_at)
+        if self._prefer is not None:
+            total += PREFER * self._preferred(c)
+        return total
 
     def parts(self, c: Candidate) -> list[tuple[str, float, float]]:
-        signals = self._signals
-        parts: list[tuple[str, float, float]] = []
-        if c.author in signals.authors:
-            parts.append(("author", 1.0, AUTHOR))
-        if signals.intent == "when" and c.time:
-            parts.append(("time", 1.0, TIME))
-        elif signals.intent == "long" and (c.duration or c.time):
-            parts.append(("duration", 1.0 if c.duration else 0.5, TIME))
-        if signals.dates:
+        parts = [("author", 1.0 if c.author in self._authors else 0.0, AUTHOR)]
+        if self._intent:
+            parts.append(("time" if self._intent == "when" else "duration", self._timely(c), TIME))
+        if self._dates:
             parts.append(("date", self._closeness(c.occurred_at), DATE))
-        if self._newest is not None:
-            age = (self._newest - c.occurred_at).total_seconds() / 86_400
-            parts.append(("recent", 1.0 / (1.0 + age / RECENT_DAYS), PREFER))
-        elif signals.prefer == "important":
-            parts.append(("important", c.importance, PREFER))
+        if self._prefer is not None:
+            parts.append((self._prefer, self._preferred(c), PREFER))
         return parts
+
+    def _timely(self, c: Candidate) -> float:
+        if self._intent == "when":
+            return float(c.time)
+        return 1.0 if c.duration else 0.5 * c.time
+
+    def _preferred(self, c: Candidate) -> float:
+        if self._newest is None:
+            return c.importance
+        age = (self._newest - c.occurred_at).total_seconds() / 86_400
+        return 1.0 / (1.0 + age / RECENT_DAYS)
 
     def _closeness(self, when: datetime) -> float:
         value = self._days.get(when)
         if value is None:
-            value = self._days[when] = closeness(when, self._signals.dates)
+            value = self._days[when] = closeness(when, self._dates)
         return value
 
 
