@@ -93,13 +93,6 @@ class Invocation:
         else:
             write_text(render(document))
 
-    def note(self, text: str) -> None:
-        """Tell the person at the terminal something that is no part of the answer."""
-        if not self.quiet:
-            from sfm_app.cli.output import write_text
-
-            write_text(text, err=True)
-
 
 def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Keep a common option; one that was not given does not undo the same option at the other place."""
@@ -123,7 +116,7 @@ def common_options() -> list[click.Parameter]:
         ),
         option("--url", metavar="URL", help=f"Work on the running service there instead; {URL}."),
         option("--json", is_flag=True, help="Print clean JSON on standard output."),
-        option("--quiet", is_flag=True, help="No progress, notes or warnings on standard error."),
+        option("--quiet", is_flag=True, help="No progress and no warnings on standard error."),
     ]
 
 
