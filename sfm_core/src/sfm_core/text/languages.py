@@ -24,8 +24,8 @@ STOP_WORDS = frozenset(
     a an the this that these those such some any each few more most other no nor not only own same too very just i me
     my myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers herself it
     its itself they them their theirs themselves what when where which while who whom whose why how am is are was were
-    be been being do does did doing have has had having can could may might must shall should will would and but or if
-    because as until than so then once here there both all again further about above after against at before below
+    be been being do does did doing have has had having can could might must shall should will would and but or if
+    because as until than so then once here there both all again further get got about above after against at before below
     between by down during for from in into of off on out over through to under up with now s t d m ll re ve don
     """.split()  # noqa: SIM905
 )
