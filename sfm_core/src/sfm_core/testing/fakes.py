@@ -50,9 +50,10 @@ class HashingEmbedding:
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return one unit vector per text."""
-        return [self._embed(text) for text in texts]
+        return [self.vector(text) for text in texts]
 
-    def _embed(self, text: str) -> list[float]:
+    def vector(self, text: str) -> list[float]:
+        """Return the unit vector of one text."""
         sums = [0.0] * self._dimension
         for word in text.lower().split() or [""]:
             hashed = int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

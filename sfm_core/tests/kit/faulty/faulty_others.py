@@ -300,7 +300,7 @@ class HonestWords:
     index_type: Any = HonestIndex
 
     def vectors(self, words: Any) -> Any:
-        rows = [HashingEmbedding()._embed(" ".join(word)) if word.strip("\x00") else [0.0] * 64 for word in words]
+        rows = [HashingEmbedding().vector(" ".join(word)) if word.strip("\x00") else [0.0] * 64 for word in words]
         return np.asarray(rows, dtype=np.float32).reshape(len(words), 64)
 
     def index(self, words: Any) -> Any:
