@@ -16,28 +16,36 @@ _CONVERTED = 512
 _DIGITS = 6
 """Sums in float32 differ in the 7th digit between equal rows; ties are by id."""
 _FULL = 32767
+_COMPACT = 256
 
 Floats = NDArray[np.float32]
 Halves = NDArray[np.uint64]
 
 
 def row_type(dimension: int) -> np.dtype[Any]:
-    """Return the stored form of a vector: 16-bit integers and the factor that makes them a unit vector."""
-    return np.dtype([("factor", "<f4"), ("values", "<i2", (dimension,))])
+    """Return the stored form of a vector: 16-bit integers and the factor that makes them a unit vector.
+
+    Below 256 dimensions single values are large, and so is what rounding them does to a cosine: floats, with factor 1.
+    """
+    return np.dtype([("factor", "<f4"), ("values", "<i2" if dimension >= _COMPACT else "<f4", (dimension,))])
 
 
 def pack(vectors: Sequence[Sequence[float]], dimension: int) -> list[bytes]:
     """Return vectors in their stored form.
 
     Each is scaled so that its largest value is 32767 and rounded; the factor is one over the length of the rounded vector,
-    so that what is stored is a unit vector again. A value is off by at most 1/65534 of the largest, a cosine by some 1e-6
-    at 384 dimensions.
+    so that what is stored is a unit vector again. A value is off by at most 1/65534 of the largest, a cosine by some 1e-6.
     """
     given = np.asarray(vectors, dtype=np.float64).reshape(-1, dimension)
-    rounded = np.rint(given * (_FULL / np.abs(given).max(axis=1, keepdims=True)))
+    given = given / np.abs(given).max(axis=1, keepdims=True)
     rows = np.empty(len(given), row_type(dimension))
-    rows["values"] = rounded
-    rows["factor"] = 1.0 / np.linalg.norm(rounded, axis=1)
+    if dimension >= _COMPACT:
+        rounded = np.rint(given * _FULL)
+        rows["values"] = rounded
+        rows["factor"] = 1.0 / np.linalg.norm(rounded, axis=1)
+    else:
+        rows["values"] = given / np.linalg.norm(given, axis=1, keepdims=True)
+        rows["factor"] = 1.0
     whole = rows.tobytes()
     size = rows.dtype.itemsize
     return [whole[start : start + size] for start in range(0, len(whole), size)]
@@ -72,7 +80,7 @@ class Matrix:
 
     def __init__(self, dimension: int, *, small: bool) -> None:
         self._dimension = dimension
-        self._small = small
+        self._small = small and dimension >= _COMPACT
         self._blocks: list[NDArray[Any]] = []
         self._factors: list[Floats] = []
         self._ids: Halves = np.zeros((0, 2), np.uint64)
@@ -93,7 +101,7 @@ class Matrix:
 
     def shrink(self) -> None:
         """Hold int16 instead of float32 from now on: half the memory, two to three times the time."""
-        if self._small:
+        if self._small or self._dimension < _COMPACT:
             return
         self._small = True
         for number, block in enumerate(self._blocks):

@@ -1,0 +1,162 @@
+"""How writes reach the disk: one fsync each, fewer together, whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfm_core.errors import BackendUnavailable, Conflict
+from sfm_core.model.namespace import ALL
+from sfm_core.ports.storage import Order
+from sfm_core.testing.build import HERE, NOW, memory, put, store
+from sfm_sqlite.storage import SqliteStorage
+
+STRACE = shutil.which("strace")
+
+WRITING = textwrap.dedent(
+    """
+    import asyncio, sys
+    from pathlib import Path
+    from sfm_core.plugins.types import OpenContext
+    from sfm_core.testing.build import put
+    from sfm_sqlite.config import SqliteConfig
+    from sfm_sqlite.storage import open_storage
+
+    async def main():
+        async with open_storage(SqliteConfig(), OpenContext(data_dir=Path(sys.argv[1]))) as storage:
+            await storage.apply([put("the first write begins the log")])
+            print("BEGIN", flush=True)
+            if sys.argv[2] == "alone":
+                for n in range(200):
+                    await storage.apply([put(f"memory {n}")])
+                    await storage.save_cursor("c", n)
+                    await storage.add_words("a", [(f"w{n}", f"w{n}")])
+            else:
+                await asyncio.gather(*(storage.apply([put(f"memory {n}")]) for n in range(200)))
+            print("END", flush=True)
+
+    asyncio.run(main())
+    """
+)
+
+
+@pytest.mark.skipif(STRACE is None, reason="counting system calls needs strace")
+@pytest.mark.parametrize(("how", "least", "most"), [("alone", 200, 200), ("together", 1, 40)])
+def test_a_write_costs_one_fsync_and_many_share_one(tmp_path: Path, how: str, least: int, most: int) -> None:
+    """Counted by the kernel: exactly one for each lone acknowledged write, few for 200 at once."""
+    log = tmp_path / "calls"
+    command = ["strace", "-f", "-e", "trace=fsync,fdatasync,write", "-o", str(log)]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", WRITING, str(tmp_path), how], capture_output=True, text=True, timeout=120
+    )
+    if "Operation not permitted" in done.stderr:
+        pytest.skip("strace may not trace here")
+    assert done.returncode == 0, done.stderr
+    calls = log.read_text()
+    during = calls[calls.index('write(1, "BEGIN') : calls.index('write(1, "END')]
+    count = len(re.findall(r"\b(?:fsync|fdatasync)\(", during))
+    assert least <= count <= most
+
+
+async def test_a_refused_write_in_a_group_leaves_the_others(storage: SqliteStorage) -> None:
+    """Every call of a shared commit gets its own answer."""
+    [one] = await store(storage, put("one"))
+    taken = put(memory("two", id=one.id), dedupe=False)
+    calls = [storage.apply([put(f"n {n}"), *([taken] if n % 3 == 0 else [])]) for n in range(60)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(result, Conflict) for result in results] == [n % 3 == 0 for n in range(60)]
+    page = await storage.list(HERE, filter=None, order=Order.CREATED_AT, limit=99, after=None, now=NOW)
+    expected = {"one", *(f"n {n}" for n in range(60) if n % 3)}
+    assert {one.content for one in page.memories} == expected
+    assert await storage.last_sequence() == len(expected)
+
+
+async def test_words_of_a_refused_batch_are_not_taken_for_stored(storage: SqliteStorage) -> None:
+    """Terms and words that were numbered in a part that was taken back get new numbers."""
+    [one] = await store(storage, put("one"))
+    taken = put(memory("zwei", id=one.id), dedupe=False)
+    calls = [storage.apply([put("drei vier"), taken]), storage.apply([put("vier")])]
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert [word for word, _ in await storage.words(ALL)] == ["one", "vier"]
+    await store(storage, put("drei vier"))
+    assert [word for word, _ in await storage.words(ALL)] == ["drei", "one", "vier"]
+
+
+async def test_notes_are_readable_before_they_are_stored_and_after(opening: Callable[..., Any]) -> None:
+    """Cursors and words; resets too."""
+    async with opening() as storage, opening() as other:
+        await storage.save_cursor("c", 5)
+        await storage.save_cursor("c", 3)
+        await storage.add_words("a", [("word", "word")])
+        assert (await storage.cursor("c"), await storage.words(ALL)) == (5, [("word", "word")])
+        assert (await other.cursor("c"), await other.words(ALL)) == (0, [])
+        await store(storage, put("one", namespace="b"))
+        assert (await other.cursor("c"), await other.words(ALL)) == (5, [("one", "one"), ("word", "word")])
+        await storage.save_cursor("c", 0)
+        assert await storage.cursor("c") == 0
+        await storage.save_cursor("c", 2)
+    async with opening() as storage:
+        assert await storage.cursor("c") == 2
+
+
+async def test_a_closed_storage_says_so(opening: Callable[..., Any]) -> None:
+    """Reads and writes alike; what was queued before is stored."""
+    async with opening() as storage:
+        queued = asyncio.ensure_future(storage.apply([put("one")]))
+        await asyncio.sleep(0)
+    assert await queued
+    for call in (storage.apply([put("two")]), storage.get([], now=NOW), storage.check()):
+        with pytest.raises(BackendUnavailable, match="closed"):
+            await call
+
+
+FULL_DISK = textwrap.dedent(
+    """
+    import asyncio, resource, signal, sys
+    from pathlib import Path
+    from sfm_core.errors import BackendUnavailable
+    from sfm_core.model.namespace import ALL
+    from sfm_core.plugins.types import OpenContext
+    from sfm_core.testing.build import NOW, put, store
+    from sfm_sqlite.config import SqliteConfig
+    from sfm_sqlite.storage import open_storage
+
+    async def main():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        async with open_storage(SqliteConfig(), OpenContext(data_dir=Path(sys.argv[1]))) as storage:
+            stored = await store(storage, put("before"))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+            refused = 0
+            for n in range(40):
+                try:
+                    stored += await store(storage, put(f"{n} " + "x" * 20_000), put(f"{n} b"))
+                except BackendUnavailable as error:
+                    assert "sqlite/storage" in str(error) and "xxx" not in str(error), error
+                    refused += 1
+            assert refused > 20, refused
+            assert await storage.get([one.id for one in stored], now=NOW) == stored
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            stored += await store(storage, put("after"))
+            [space] = await storage.namespaces(ALL)
+            assert space.memories == len(stored), (space, len(stored))
+        async with open_storage(SqliteConfig(), OpenContext(data_dir=Path(sys.argv[1]))) as storage:
+            assert await storage.get([one.id for one in stored], now=NOW) == stored
+
+    asyncio.run(main())
+    """
+)
+
+
+def test_a_full_disk_refuses_writes_and_loses_nothing(tmp_path: Path) -> None:
+    """Typed errors, nothing half-written, and writing goes on when there is room again."""
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
