@@ -43,6 +43,8 @@ from sfm_core.text.question import Question, keys_of, read_question
 __all__ = ["TextRecall"]
 
 _MAY_FAIL = frozenset({VECTORS})
+_AROUND = 60
+"""The neighbours of so many of the nearest memories are candidates as well."""
 
 
 class TextRecall(Struct, frozen=True, kw_only=True):
@@ -77,13 +79,12 @@ class TextRecall(Struct, frozen=True, kw_only=True):
         if asked.query.expand_links:
             found = await self._linked(asked, found)
         scores = found.scores
-        ids = dict.fromkeys(id for arm in scores.values() for id in arm)
-        candidates = await self.texts.candidates(list(ids), now=asked.now, filter=asked.filter)
-        cosines = {
-            id: cosine for id, cosine in scores.get(VECTORS, {}).items() if _fresh(candidates.get(id), versions[id])
-        }
-        words = scores.get(LEXICAL, {})
-        evidence = Evidence.of(words, cosines, scores.get(LINKS, {}), more_words=len(words) >= self._limit(asked))
+        words, cosines, links = (scores.get(arm, {}) for arm in (LEXICAL, VECTORS, LINKS))
+        more = len(words) >= self._limit(asked)
+        near = scores.get(TIME, {}) | Evidence.of(words, cosines, links, more_words=more).near()
+        candidates = await _candidates(self.texts, asked, near)
+        cosines = {id: cosine for id, cosine in cosines.items() if _fresh(candidates.get(id), versions[id])}
+        evidence = Evidence.of(words, cosines, links, more_words=more)
         stems: set[str] = set()
         if asked.query.explain:
             groups = await word_groups(self.near, asked, question)
@@ -151,6 +152,16 @@ class TextRecall(Struct, frozen=True, kw_only=True):
         near = Evidence.of(found.scores.get(LEXICAL, {}), found.scores.get(VECTORS, {})).near()
         more = await run({LINKS: lambda: link_arm(self.storage, asked, near)}, asked.left(), may_fail=_MAY_FAIL)
         return Found(found.scores | more.scores, (*found.missing, *more.missing), found.ms | more.ms)
+
+
+async def _candidates(texts: Texts, asked: Asked, near: Mapping[str, float]) -> dict[str, Candidate]:
+    """Return what was found, and the neighbours of the nearest: what the others would hand on is next to nothing."""
+    ids = sorted(near, key=lambda id: (-near[id], id))
+    most = max(_AROUND, asked.query.k)
+    found = await texts.candidates(ids[:most], now=asked.now, filter=asked.filter)
+    if rest := [id for id in ids[most:] if id not in found]:
+        found = found | await texts.candidates(rest, now=asked.now, around=False)
+    return found
 
 
 async def _meaning(
