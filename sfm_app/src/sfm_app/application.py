@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -52,14 +52,14 @@ class Application:
         self._stopping = asyncio.Event()
         self._failure: Exception | None = None
         table = Table(HANDLERS)
-        self.litestar = _litestar(self._opened, self._services_now, table)
+        self.litestar = _litestar(self._services_now, table)
         self.litestar.state.update(metrics=self._metrics, stopping=self._stopping, heartbeat=heartbeat)
         self._gate = Gate(self.litestar, table, self._metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or open and close with the server."""
         if cast(Any, scope)["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
+            await self._lifespan(receive, send)
         else:
             await self._gate(scope, receive, send)
 
@@ -77,34 +77,31 @@ class Application:
         return self._services
 
     @asynccontextmanager
-    async def _opened(self, _app: Litestar) -> AsyncIterator[None]:
-        async with opened(self._settings, self._metrics) as (container, tracer):
+    async def _opened(self) -> AsyncIterator[None]:
+        async with opened(self._settings, self._metrics) as (container, tracer), self.litestar.lifespan():
             self._services = container.services()
             self._gate.limiter = container.limiter()
             self._gate.tracer = tracer
             yield
 
-    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run Litestar's lifespan; a failure is told in one line, without a traceback, and the server stops."""
-
-        started = False
-
-        async def tell(message: Any) -> None:
-            nonlocal started
-            started = started or message["type"] == "lifespan.startup.complete"
-            if not message["type"].endswith(".failed"):
-                await send(message)
-
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """Open and close with the server. A failure is told in one line, without a traceback, and the server stops."""
+        phase = "startup"
         try:
-            await self.litestar(scope, receive, tell)
+            await receive()
+            async with self._opened():
+                await send(cast(Any, {"type": "lifespan.startup.complete"}))
+                phase = "shutdown"
+                await receive()
         except Exception as error:  # noqa: BLE001
             self._failure = error
             foreseen = isinstance(error, SfmError)
-            text = str(error) if foreseen else f"unforeseen {type(error).__name__}"
             if not foreseen:
-                get_logger().error("opening or closing failed", **described(error))
-            kind = "lifespan.shutdown.failed" if started else "lifespan.startup.failed"
-            await send(cast(Any, {"type": kind, "message": text}))
+                get_logger().error(f"{phase} failed", **described(error))
+            text = str(error) if foreseen else f"unforeseen {type(error).__name__}"
+            await send(cast(Any, {"type": f"lifespan.{phase}.failed", "message": text}))
+        else:
+            await send(cast(Any, {"type": "lifespan.shutdown.complete"}))
 
 
 def create_app(settings: Mapping[str, object] | None = None, *, heartbeat: float = _HEARTBEAT) -> Application:
@@ -112,7 +109,7 @@ def create_app(settings: Mapping[str, object] | None = None, *, heartbeat: float
     return Application(settings, heartbeat=heartbeat)
 
 
-def _litestar(lifespan: Any, services: Any, table: Table) -> Litestar:
+def _litestar(services: Callable[[], Services], table: Table) -> Litestar:
     def problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         return _problem(request, error, table)
 
@@ -120,7 +117,6 @@ def _litestar(lifespan: Any, services: Any, table: Table) -> Litestar:
         route_handlers=list(HANDLERS),
         dependencies={"services": Provide(services, sync_to_thread=False)},
         exception_handlers={Exception: problem},
-        lifespan=[lifespan],
         logging_config=None,
         openapi_config=None,
         request_max_body_size=None,
