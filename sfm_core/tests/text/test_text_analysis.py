@@ -14,7 +14,6 @@ from sfm_core.text.moments import asked_share, has_duration, has_time, intent_of
 from sfm_core.text.stems import Stems
 from sfm_core.text.tokens import MAX_WORD, fold, words
 
-
 _RUSSIAN = "\u041f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440"
 _HINDI = "\u0939\u093f\u0928\u094d\u0926\u0940 \u0936\u092c\u094d\u0926"
 
