@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,12 @@ from typing import Any
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
 
-__all__ = ["Entry", "Reference"]
+__all__ = ["Entry", "Reference", "same"]
+
+
+def same(a: object, b: object) -> bool:
+    """Tell whether two values are the same JSON: true is not 1, a tuple is a list."""
+    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
 class Entry:
@@ -41,8 +47,7 @@ class Reference:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.erased: set[str] = set()
-        self.links: dict[tuple[str, str, str], tuple[float, dict[str, Any]]] = {}
-        self.operations: dict[str, list[str]] = {}
+        self.links: dict[tuple[str, str, str], float] = {}
         self.undone: set[str] = set()
         self.log: list[tuple[str, str, int]] = []
 
@@ -58,7 +63,7 @@ class Reference:
         """Return the ids of the live memories that equal what is given; content and payload count when absent too."""
         asked = {"content": None, "payload": {}, **given}
         found = self.live(Scope(namespace)).items()
-        return {id for id, one in found if all(getattr(one, field) == value for field, value in asked.items())}
+        return {id for id, one in found if all(same(getattr(one, field), value) for field, value in asked.items())}
 
     def holder(self, namespace: str, coordinate: tuple[float, ...] | None) -> str | None:
         """Return the id of the live memory at a coordinate."""
