@@ -150,7 +150,7 @@ async def test_any_stem_is_found_as_it_was_given(storage: SqliteStorage) -> None
 
 def test_a_shelf_drops_what_it_never_held_without_a_word() -> None:
     """Deletions of other processes' memories may come before anything was loaded."""
-    shelf = Shelf([])
+    shelf = Shelf()
     shelf.drop(5)
     shelf.put(7, bytes(16), None, b"")
     shelf.drop(7)

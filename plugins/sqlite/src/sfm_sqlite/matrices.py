@@ -45,8 +45,10 @@ class Matrices:
         matrix = self._matrices.get(ns)
         if matrix is None:
             assert self._space is not None
-            self._make_room(self._file.points_in(ns) * self._space.dimension)
+            count = self._file.points_in(ns)
+            self._make_room(count * self._space.dimension)
             matrix = Matrix(self._space.dimension, small=self._small)
+            matrix.reserve(count)
             for batch in self._file.load(ns):
                 matrix.add(halves([row[0] for row in batch]), [row[1] for row in batch], [row[2] for row in batch])
             self._matrices[ns] = matrix

@@ -105,8 +105,21 @@ class Matrix:
             return
         self._small = True
         for number, block in enumerate(self._blocks):
-            factors = self._factors[number]
-            self._blocks[number] = np.rint(block / np.where(factors == 0, 1, factors)[:, None]).astype(np.int16)
+            smaller = np.empty(block.shape, np.int16)
+            for first in range(0, len(block), _CONVERTED):
+                part = slice(first, first + _CONVERTED)
+                factors = self._factors[number][part, None]
+                smaller[part] = np.rint(block[part] / np.where(factors == 0, 1, factors))
+            self._blocks[number] = smaller
+
+    def reserve(self, rows: int) -> None:
+        """Make room for so many rows, and no more."""
+        kind = np.int16 if self._small else np.float32
+        while rows > 0:
+            room = min(BLOCK, rows)
+            self._blocks.append(np.zeros((room, self._dimension), kind))
+            self._factors.append(np.zeros(room, np.float32))
+            rows -= room
 
     def add(self, ids: Halves, versions: Sequence[int], packed: Sequence[bytes]) -> None:
         """Append rows in their stored form; the caller has dropped earlier ones of the same ids."""

@@ -63,11 +63,11 @@ class Segment(Struct, frozen=True):
             counts[at] = self.many[int(positions[at])]
 
 
-def build_segment(terms: NDArray[np.uint32], lengths: NDArray[np.int64]) -> Segment:
-    """Return the inverted lists of documents, given all their terms one after the other and how many each has."""
+def build_segment(terms: NDArray[np.uint32], places: NDArray[np.uint64]) -> Segment:
+    """Return the inverted lists of documents, given all their terms and the place of the document of each."""
     keys = terms.astype(np.uint64)
     keys <<= _SHIFT
-    keys |= np.repeat(np.arange(len(lengths), dtype=np.uint64), lengths)
+    keys |= places
     keys.sort()
     first = np.flatnonzero(_changes(keys))
     counts = np.diff(first, append=len(keys))

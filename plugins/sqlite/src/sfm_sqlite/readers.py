@@ -23,6 +23,7 @@ __all__ = ["Reader", "Readers"]
 
 T = TypeVar("T")
 _THREADS = 2
+_CACHE_KIB = 1024
 
 
 class Reader(Struct, frozen=True, eq=False):
@@ -75,7 +76,9 @@ class Readers:
             raise meaning(error, WHERE) from error
 
     def _reader(self) -> Reader:
-        connection = connect(self._path, timeout=self._timeout, synchronous="NORMAL", cache_kib=2048, read_only=True)
+        connection = connect(
+            self._path, timeout=self._timeout, synchronous="NORMAL", cache_kib=_CACHE_KIB, read_only=True
+        )
         register_functions(connection)
         self._open.append(connection)
         return Reader(connection, Names(connection))

@@ -8,6 +8,7 @@ can never disagree with the records, which hold the terms. Some 200 bytes for a 
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -27,9 +28,10 @@ _NEWS = """SELECT c.sequence, c.ns, c.num, c.type, r.id, r.deleted, r.expires_at
     FROM changes c LEFT JOIN records r ON r.num = c.num WHERE c.sequence > ? ORDER BY c.sequence LIMIT ?"""
 _MOST_NEWS = 5000
 _TAIL = 1000
+_BATCH = 1024
 _ERASED = CHANGE_NUMBERS["memory.erased"]
 T = TypeVar("T", bound=np.generic)
-_NEVER = np.iinfo(np.int64).max
+_NEVER = int(np.iinfo(np.int64).max)
 
 
 class View(Struct, frozen=True):
@@ -38,7 +40,7 @@ class View(Struct, frozen=True):
     segment: Segment
     tail: NDArray[np.uint32]
     tail_ends: NDArray[np.int64]
-    lengths: NDArray[np.int64]
+    lengths: NDArray[np.int32]
     nums: NDArray[np.int64]
     ids: NDArray[np.uint64]
     live: NDArray[np.bool_]
@@ -54,19 +56,32 @@ class View(Struct, frozen=True):
 class Shelf:
     """The live memories of one namespace. A memory that changes leaves its place and gets a new one at the end."""
 
-    def __init__(self, rows: Sequence[tuple[int, bytes, int | None, bytes]]) -> None:
-        self._lengths = np.array([len(row[3]) // 4 for row in rows], np.int64)
-        self._segment = build_segment(np.frombuffer(b"".join([row[3] for row in rows]), "<u4"), self._lengths)
-        self._nums = np.array([row[0] for row in rows], np.int64)
-        self._ids = np.frombuffer(b"".join([row[1] for row in rows]), ">u8").astype(np.uint64).reshape(-1, 2)
-        self._expires = np.array([_NEVER if row[2] is None else row[2] for row in rows], np.int64)
-        self._live = np.ones(len(rows), np.bool_)
-        self._used = self._sorted = len(rows)
+    def __init__(self, batches: Iterable[Sequence[tuple[int, bytes, int | None, bytes]]] = ()) -> None:
+        # Batch by batch, so that the rows of a large namespace are never all there as Python objects.
+        nums, lengths, expires = array("q"), array("q"), array("q")
+        ids, terms = bytearray(), bytearray()
+        for batch in batches:
+            nums.extend([row[0] for row in batch])
+            lengths.extend([len(row[3]) // 4 for row in batch])
+            expires.extend([_NEVER if row[2] is None else row[2] for row in batch])
+            ids += b"".join([row[1] for row in batch])
+            terms += b"".join([row[3] for row in batch])
+        order = np.argsort(np.array(nums, np.int64), kind="stable")
+        places = np.empty(len(order), np.uint64)
+        places[order] = np.arange(len(order), dtype=np.uint64)
+        unordered = np.array(lengths, np.int64)
+        self._segment = build_segment(np.frombuffer(terms, "<u4"), np.repeat(places, unordered))
+        self._lengths = unordered[order].astype(np.int32)
+        self._nums = np.array(nums, np.int64)[order]
+        self._ids = np.frombuffer(ids, ">u8").reshape(-1, 2)[order].astype(np.uint64)
+        self._expires = np.array(expires, np.int64)[order]
+        self._live = np.ones(len(order), np.bool_)
+        self._used = self._sorted = len(order)
         self._tail = np.zeros(0, np.uint32)
         self._tail_ends = np.zeros(0, np.int64)
         self._tail_used = 0
         self._moved: dict[int, int] = {}
-        self._expiring = any(row[2] is not None for row in rows)
+        self._expiring = bool((self._expires != _NEVER).any())
 
     @property
     def size(self) -> int:
@@ -154,7 +169,8 @@ class Shelves:
         """Return the shelf of a namespace, loading it when needed."""
         shelf = self._shelves.get(ns)
         if shelf is None:
-            shelf = self._shelves[ns] = Shelf(sorted(connection.execute(_LOAD, (ns,)).fetchall()))
+            rows = connection.execute(_LOAD, (ns,))
+            shelf = self._shelves[ns] = Shelf(iter(lambda: rows.fetchmany(_BATCH), []))
         return shelf
 
     def is_loaded(self, ns: int) -> bool:

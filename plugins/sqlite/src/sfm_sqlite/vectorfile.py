@@ -42,6 +42,7 @@ CREATE INDEX ids_num ON ids (num);
 """,
 )
 
+_BATCH = 512
 _LOAD = """SELECT i.id, i.version, p.data FROM ids i CROSS JOIN points p ON p.slot = i.slot
     WHERE i.ns = ? AND i.slot IS NOT NULL ORDER BY i.slot"""
 _NEWS = """SELECT i.ns, i.id, i.version, p.data FROM ids i LEFT JOIN points p ON p.slot = i.slot
@@ -109,7 +110,7 @@ class VectorFile:
     def load(self, ns: int) -> Iterable[Sequence[tuple[bytes, int, bytes]]]:
         """Read the points of a namespace, in batches."""
         rows = self.connection.execute(_LOAD, (ns,))
-        while batch := rows.fetchmany(2048):
+        while batch := rows.fetchmany(_BATCH):
             yield batch
 
     def points_in(self, ns: int) -> int:

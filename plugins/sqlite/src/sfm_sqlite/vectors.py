@@ -31,6 +31,7 @@ __all__ = ["SqliteVectors", "open_vectors"]
 T = TypeVar("T")
 
 _PAGE_SIZE = 8192
+_CACHE_KIB = 512
 _SHORT_WRITE = 8
 _SHORT_SCAN = 4_000_000
 """Numbers that are multiplied in well under a millisecond: no thread is worth its hand-off."""
@@ -135,7 +136,7 @@ class SqliteVectors:
         """Bring everything to the disk and close the file."""
         async with self._writer:
             with suppress(SqliteError):  # the log is read at the next opening
-                self._flush()
+                self._writing.connection.execute(_EMPTY_LOG)
             self._writing.connection.close()
             self._short.connection.close()
             with self._reader:
@@ -259,7 +260,7 @@ def _open(path: Path, config: SqliteConfig, context: OpenContext) -> SqliteVecto
                     path,
                     timeout=config.busy_timeout,
                     synchronous="NORMAL",
-                    cache_kib=2048,
+                    cache_kib=_CACHE_KIB,
                     read_only=read_only,
                     page_size=_PAGE_SIZE,
                 )
