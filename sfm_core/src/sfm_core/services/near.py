@@ -19,7 +19,7 @@ FLOOR = 0.3
 MOST = 20
 ASKED = 24
 """Only so many words of a question get near words: a long text is found by its own."""
-_REMEMBERED = 2048
+_REMEMBERED = 256
 _SMALL = 2000
 _PATIENCE = 20.0
 
@@ -37,10 +37,18 @@ class NearWords:
     passed, so that a busy writer costs a reader at most a few per cent. A new word is found under its own stem regardless.
     """
 
-    def __init__(self, words: WordVectors, vocabulary: Vocabulary, *, max_bytes: int = 32 * 2**20) -> None:
+    def __init__(
+        self,
+        words: WordVectors,
+        vocabulary: Vocabulary,
+        *,
+        max_bytes: int = 32 * 2**20,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._words = words
         self._vocabulary = vocabulary
         self._max_bytes = max_bytes
+        self._ticks = ticks
         self._scopes: OrderedDict[Scope, _Index] = OrderedDict()
         self._reading = asyncio.Lock()
 
@@ -60,10 +68,10 @@ class NearWords:
     async def _index(self, scope: Scope) -> _Index:
         token = await self._vocabulary.words_token(scope)
         index = self._scopes.get(scope)
-        if index is None or index.outdated(token):
+        if index is None or index.outdated(token, self._ticks()):
             async with self._reading:
                 index = self._scopes.get(scope)
-                if index is None or index.outdated(token):
+                if index is None or index.outdated(token, self._ticks()):
                     index = await self._read(scope, token, index)
         self._scopes[scope] = index
         self._scopes.move_to_end(scope)
@@ -71,14 +79,16 @@ class NearWords:
         return index
 
     async def _read(self, scope: Scope, token: object, old: _Index | None) -> _Index:
-        started = time.monotonic()
+        started = self._ticks()
         pairs = await self._vocabulary.words(scope)
         count = len(old.stems) if old is not None else 0
         if old is not None and old.begins(pairs):
             index = await _built(old.index.extended, [word for word, _ in pairs[count:]])
         else:
             index = await _built(self._words.index, [word for word, _ in pairs])
-        return _Index(token, pairs, index, time.monotonic() - started)
+        ended = self._ticks()
+        patience = _PATIENCE * (ended - started) if len(pairs) > _SMALL else 0.0
+        return _Index(token, pairs, index, ended + patience)
 
     def _shrink(self) -> None:
         held = sum(index.nbytes for index in self._scopes.values())
@@ -89,17 +99,17 @@ class NearWords:
 class _Index:
     """The words of one scope at one moment."""
 
-    def __init__(self, token: object, pairs: Sequence[tuple[str, str]], index: WordIndex, seconds: float) -> None:
+    def __init__(self, token: object, pairs: Sequence[tuple[str, str]], index: WordIndex, until: float) -> None:
         self.index = index
         self.stems = [stem for _, stem in pairs]
         self.nbytes = index.nbytes + 64 * len(pairs)
         self._token = token
         self._hash = hash(tuple(pairs))
-        self._patient_until = time.monotonic() + (_PATIENCE * seconds if len(pairs) > _SMALL else 0.0)
+        self._until = until
         self._known: dict[str, dict[str, float]] = {}
 
-    def outdated(self, token: object) -> bool:
-        return token != self._token and time.monotonic() >= self._patient_until
+    def outdated(self, token: object, tick: float) -> bool:
+        return token != self._token and tick >= self._until
 
     def begins(self, pairs: Sequence[tuple[str, str]]) -> bool:
         """Tell whether `pairs` starts with the words of this index."""
