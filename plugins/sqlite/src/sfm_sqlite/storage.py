@@ -206,10 +206,10 @@ class SqliteStorage:
         )
 
     async def words(self, scope: Scope) -> Sequence[tuple[str, str]]:
-        """Return the distinct words of `scope`, sorted."""
+        """Return the distinct words of `scope`, new ones after all others."""
         noted = self._notes.words(scope)
         stored = await self._readers.later(lambda reader: vocabulary.words(reader, scope))
-        return sorted({*stored, *noted}) if noted else stored
+        return list(dict.fromkeys((*stored, *sorted(noted)))) if noted else stored
 
     async def list(
         self,
