@@ -69,7 +69,8 @@ class Server(uvicorn.Server):
     @property
     def application(self) -> Application | None:
         """The application, once it is loaded."""
-        return self.config.loaded_app if self.config.loaded else None
+        loaded = self.config.loaded_app if self.config.loaded else None
+        return loaded if isinstance(loaded, Application) else None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open everything, then listen."""

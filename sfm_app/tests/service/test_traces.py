@@ -23,8 +23,9 @@ def test_without_an_endpoint_or_with_none_nothing_is_traced(settings: Settings) 
         assert tracer is None
 
 
-def test_a_missing_exporter_is_named_with_what_to_install() -> None:
+def test_a_missing_exporter_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Traces are never dropped silently."""
+    monkeypatch.setattr("sfm_app.observability.traces._EXPORTER", "no.such.module")
     tracer = open_tracer(Settings(otel_endpoint="http://127.0.0.1:4318"))
     with pytest.raises(ConfigError, match="opentelemetry-exporter-otlp-proto-http"), tracer:
         pytest.fail("traces were opened")

@@ -12,7 +12,7 @@ from litestar.types import Receive, Scope, Send
 from sfm_app.http import problems
 from sfm_app.http.disconnects import disconnected
 
-__all__ = ["Answering", "Reply", "StreamReply", "etag_of", "json_reply", "problem_reply"]
+__all__ = ["Answering", "Reply", "StreamReply", "etag_of", "json_reply", "not_modified", "problem_reply"]
 
 _ENCODER = msgspec.json.Encoder()
 _JSON = b"application/json"
@@ -79,6 +79,13 @@ class StreamReply(Answering):
 def json_reply(value: Any, status: int = 200, headers: Headers = ()) -> Reply:
     """Return `value` as JSON: fields that are null are told as null."""
     return Reply(status, _ENCODER.encode(value), _JSON, headers)
+
+
+def not_modified(version: int) -> Reply:
+    """Return the answer to a caller that has this version already."""
+    reply = Reply(304, b"", b"")
+    reply.headers = [etag_of(version)]
+    return reply
 
 
 def etag_of(version: int) -> tuple[bytes, bytes]:

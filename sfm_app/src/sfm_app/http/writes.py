@@ -15,8 +15,9 @@ from sfm_core.errors import InvalidInput, StaleVersion
 from sfm_core.model.memory import Memory
 from sfm_core.services.idempotency import IdempotencyKey
 from sfm_core.services.principal import EVERYTHING, Principal
+from sfm_core.services.wiring import Services
 
-__all__ = ["WaitQuery", "expected_version", "idempotency_key", "matches", "principal_of"]
+__all__ = ["WaitQuery", "expected_version", "idempotency_key", "matches", "principal_of", "wait_for"]
 
 _KEY = re.compile(r"[!-~]{1,255}")
 _ENCODER = msgspec.json.Encoder(order="sorted")
@@ -29,6 +30,15 @@ class WaitQuery(Query, frozen=True, kw_only=True):
     wait: Annotated[
         Literal["indexed"] | None, Meta(description="Wait, bounded, until the projections hold the write.")
     ] = None
+
+
+async def wait_for(query: WaitQuery, services: Services, sequence: int) -> None:
+    """Wait, bounded, until the projections hold `sequence` when the caller asked for it.
+
+    For the writes whose service does not wait itself.
+    """
+    if query.wait is not None:
+        await services.projector.reached(sequence, services.limits.wait_seconds)
 
 
 def principal_of(request: AnyRequest) -> Principal:

@@ -14,7 +14,7 @@ from sfm_app.http.replies import Reply, json_reply
 from sfm_app.http.routes.memories import DeleteQuery
 from sfm_app.http.services import TheServices
 from sfm_app.http.spec import Answer, Spec, documented
-from sfm_app.http.writes import WaitQuery, idempotency_key, principal_of
+from sfm_app.http.writes import WaitQuery, idempotency_key, principal_of, wait_for
 from sfm_core.services.forget import ForgetReport, OperationState
 
 __all__ = ["ROUTES"]
@@ -126,10 +126,11 @@ async def operation(request: AnyRequest, services: TheServices) -> Reply:
 )
 async def undo(request: AnyRequest, services: TheServices) -> Reply:
     """Bring back what an operation hid."""
-    read_query(request, WaitQuery)
+    query = read_query(request, WaitQuery)
     state = await services.forget.undo(
         principal_of(request), request.path_params["id"], key=idempotency_key(request, None)
     )
+    await wait_for(query, services, state.sequence)
     return json_reply(state)
 
 

@@ -14,7 +14,7 @@ from sfm_app.http.replies import Reply, json_reply
 from sfm_app.http.routes.lists import Cursor, Limit
 from sfm_app.http.services import TheServices
 from sfm_app.http.spec import Answer, Spec, documented
-from sfm_app.http.writes import WaitQuery, idempotency_key, principal_of
+from sfm_app.http.writes import WaitQuery, idempotency_key, principal_of, wait_for
 from sfm_core.model.link import LinkReceipt, Neighbor, Path
 
 __all__ = ["ROUTES"]
@@ -67,7 +67,7 @@ class NeighborList(Struct, frozen=True, kw_only=True):
 )
 async def link(request: AnyRequest, services: TheServices) -> Reply:
     """Create or update a link."""
-    read_query(request, WaitQuery)
+    query = read_query(request, WaitQuery)
     body = convert(await read_json(request, services.limits.body_bytes), LinkBody)
     receipt = await services.links.link(
         principal_of(request),
@@ -78,6 +78,7 @@ async def link(request: AnyRequest, services: TheServices) -> Reply:
         metadata=body.metadata,
         key=idempotency_key(request, body),
     )
+    await wait_for(query, services, receipt.sequence)
     return json_reply(receipt, 201 if receipt.outcome == "created" else 200)
 
 
@@ -105,6 +106,7 @@ async def unlink(request: AnyRequest, services: TheServices) -> Reply:
         relation=query.relation,
         key=idempotency_key(request, [query.source, query.target, query.relation]),
     )
+    await wait_for(query, services, receipt.sequence)
     return json_reply(receipt)
 
 

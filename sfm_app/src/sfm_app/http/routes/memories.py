@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from sfm_app.http.bodies import AnyRequest, read_json
 from sfm_app.http.queries import Query, read_query
-from sfm_app.http.replies import Reply, etag_of, json_reply
+from sfm_app.http.replies import Reply, etag_of, json_reply, not_modified
 from sfm_app.http.services import TheServices
 from sfm_app.http.spec import Answer, Spec, documented
 from sfm_app.http.writes import WaitQuery, expected_version, idempotency_key, matches, principal_of
@@ -98,7 +98,7 @@ async def read(request: AnyRequest, services: TheServices) -> Reply:
     query = read_query(request, GetQuery)
     memory = await services.history.get(principal_of(request), request.path_params["id"], as_of=query.as_of)
     if matches(request, memory):
-        return Reply(304, b"", b"", [etag_of(memory.version)])
+        return not_modified(memory.version)
     return json_reply(memory, 200, [etag_of(memory.version)])
 
 

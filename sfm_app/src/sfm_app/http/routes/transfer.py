@@ -12,7 +12,7 @@ from sfm_app.http.queries import Query, read_query
 from sfm_app.http.replies import Reply, StreamReply, json_reply
 from sfm_app.http.services import TheServices
 from sfm_app.http.spec import Answer, Spec, documented
-from sfm_app.http.writes import WaitQuery, idempotency_key, principal_of
+from sfm_app.http.writes import WaitQuery, idempotency_key, principal_of, wait_for
 from sfm_core.services.transfer import ImportReport
 
 __all__ = ["ROUTES"]
@@ -68,10 +68,12 @@ async def export(request: AnyRequest, services: TheServices) -> StreamReply:
 )
 async def import_(request: AnyRequest, services: TheServices) -> Reply:
     """Store the archive in the body."""
-    read_query(request, WaitQuery)
+    query = read_query(request, WaitQuery)
     require_media_type(request, _TYPES)
     key = idempotency_key(request, None)
-    return json_reply(await services.transfer.import_(principal_of(request), stream(request), key=key))
+    report = await services.transfer.import_(principal_of(request), stream(request), key=key)
+    await wait_for(query, services, report.sequence)
+    return json_reply(report)
 
 
 ROUTES = (export, import_)
