@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from sfm_core.errors import Conflict, NotFound, StaleVersion
 from sfm_core.model.event import ChangeType
+from sfm_core.model.filter import json_equal
 from sfm_core.model.memory import Memory, Outcome
 from sfm_core.model.twins import is_twin
 from sfm_core.ports.storage import Stored
@@ -38,6 +39,10 @@ __all__ = ["Writer"]
 
 def _refuse(kind: type[Conflict] | type[NotFound], text: str) -> NoReturn:
     raise kind(f"inmemory/storage: {text}")
+
+
+def _equal(one: Memory, other: Memory) -> bool:
+    return one == other and json_equal(one.payload, other.payload)  # Python takes 1 for true
 
 
 class Writer:
@@ -147,7 +152,7 @@ class Writer:
     def _(self, write: ImportMemory) -> Applied:
         memory = write.versions[-1]
         known = self._state.records.get(memory.id)
-        if known is not None and known.memory == memory and known.newest.deleted == write.deleted:
+        if known is not None and _equal(known.memory, memory) and known.newest.deleted == write.deleted:
             return Applied(memory, "duplicate", known.newest.sequence)
         self._require_free_id(memory.id)
         if not write.deleted:
@@ -173,7 +178,7 @@ class Writer:
         before = self._state.links.get(link_key(link))
         if before is not None:
             there, sequence = before
-            if there.weight == link.weight and there.metadata == link.metadata:
+            if there.weight == link.weight and json_equal(there.metadata, link.metadata):
                 return AppliedLink(there, "unchanged", sequence)
             link = replace(link, created_at=there.created_at)
         sequence = self._state.log("memory.linked", source, time=link.updated_at, target=link.target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sfm_core.model.event import ChangeType
+from sfm_core.model.filter import json_equal
 from sfm_core.ports.writes import Applied, ImportMemory
 from sfm_sqlite.codec import micros
 from sfm_sqlite.ledger import Ledger
@@ -37,8 +38,9 @@ def import_memory(ledger: Ledger, write: ImportMemory) -> Applied:
 
 
 def _is_same(ledger: Ledger, write: ImportMemory, head: Head) -> bool:
-    stored = ledger.memory(ledger.connection.execute(MEMORY, (head.num,)).fetchone())
-    return stored == write.versions[-1] and bool(head.deleted) == write.deleted
+    stored, given = ledger.memory(ledger.connection.execute(MEMORY, (head.num,)).fetchone()), write.versions[-1]
+    same = stored == given and json_equal(stored.payload, given.payload)  # Python takes 1 for true
+    return same and bool(head.deleted) == write.deleted
 
 
 def _store_past(ledger: Ledger, write: ImportMemory, head: Head) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from sfm_core.errors import InvalidInput, NotFound
+from sfm_core.model.filter import json_equal
 from sfm_core.model.link import Direction, Link
 from sfm_core.model.namespace import Scope
 from sfm_core.ports.writes import AppliedLink, ImportLink, PutLink, RemoveLink
@@ -113,7 +114,7 @@ def _tie(ledger: Ledger, link: Link, source: Head, target: Head) -> AppliedLink:
     row = _find(ledger, source, target, link.relation)
     if row is not None:
         there = _link(row, ledger.names)
-        if there.weight == link.weight and there.metadata == link.metadata:
+        if there.weight == link.weight and json_equal(there.metadata, link.metadata):
             return AppliedLink(there, "unchanged", row[8])
         link = replace(link, created_at=there.created_at)
         ledger.connection.execute(_EMPTY + "num = ?", (row[9],))

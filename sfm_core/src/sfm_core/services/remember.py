@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from sfm_core.errors import InvalidInput, LimitExceeded, NotFound, Problem, SfmError, StaleVersion
+from sfm_core.model.filter import json_equal
 from sfm_core.model.memory import Memory, NewMemory, Receipt
 from sfm_core.model.namespace import Scope
 from sfm_core.model.twins import digest
@@ -176,4 +177,5 @@ class Remember:
 
 
 def _same(old: Memory, new: Memory) -> bool:
-    return old == msgspec.structs.replace(new, updated_at=old.updated_at, version=old.version)
+    after = msgspec.structs.replace(new, updated_at=old.updated_at, version=old.version)
+    return old == after and json_equal(old.payload, new.payload)  # Python takes 1 for true

@@ -16,6 +16,7 @@ from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import ALL, Scope, parse_scope
 from sfm_core.testing.build import new_id
 from sfm_core.testing.machine_base import NAMESPACES, Comparing, Embed, Opening, Setup
+from sfm_core.testing.reference import same
 
 __all__ = ["MemoryMachine", "drive"]
 
@@ -26,16 +27,18 @@ namespaces = st.sampled_from(["a", "a", "a", "a", *NAMESPACES])  # one is fuller
 scopes = st.sampled_from([*NAMESPACES, "a/**", "a-b/**", "**"])
 contents = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(" ".join)
 coordinates = st.none() | st.tuples(st.sampled_from([0.0, 1.0, -2.5]), st.sampled_from([0.0, 3.0]))
-fields = st.fixed_dictionaries(
-    {},
-    optional={
-        "author": st.sampled_from(["Ada", "Bob"]),
-        "tags": st.lists(st.sampled_from("xyz"), max_size=2, unique=True).map(tuple),
-        "importance": st.sampled_from([0.0, 0.25, 1.0]),
-        "payload": st.sampled_from([{"n": 1}, {"n": True}, {"city": "Rome", "deep": {"er": [1, None]}}]),
-        "kind": st.sampled_from(["episodic", "semantic"]),
-        "pinned": st.booleans(),
-    },
+payloads = st.sampled_from([{"n": 1}, {"n": True}, {"city": "Rome", "deep": {"er": [1, None]}}])
+optional = {
+    "author": st.sampled_from(["Ada", "Bob"]),
+    "tags": st.lists(st.sampled_from("xyz"), max_size=2, unique=True).map(tuple),
+    "importance": st.sampled_from([0.0, 0.25, 1.0]),
+    "payload": payloads,
+    "kind": st.sampled_from(["episodic", "semantic"]),
+    "pinned": st.booleans(),
+}
+fields = st.fixed_dictionaries({}, optional=optional)
+patches = st.fixed_dictionaries({"payload": payloads}) | st.fixed_dictionaries(
+    {}, optional={**optional, "content": contents, "coordinate": coordinates}
 )
 
 
@@ -45,10 +48,12 @@ class MemoryMachine(Comparing):
     ids = Bundle("ids")
     operations = Bundle("operations")
 
-    @initialize(target=ids, firsts=st.lists(st.tuples(namespaces, contents), min_size=4, max_size=8))
-    def begin(self, firsts: list[tuple[str, str]]) -> Any:
+    @initialize(
+        target=ids, firsts=st.lists(st.tuples(namespaces, contents, coordinates, fields), min_size=4, max_size=8)
+    )
+    def begin(self, firsts: list[tuple[str, str, tuple[float, ...] | None, dict[str, Any]]]) -> Any:
         """Nothing interesting happens in an empty memory."""
-        return multiple(*(self.remember(namespace, content, None, {}, dedupe=False) for namespace, content in firsts))
+        return multiple(*(self.remember(*first, dedupe=False) for first in firsts))
 
     @rule(target=ids, namespace=namespaces, content=contents, coordinate=coordinates, rest=fields, dedupe=st.booleans())
     def remember(
@@ -67,11 +72,11 @@ class MemoryMachine(Comparing):
         found = receipt.memory
         if twins:
             assert (receipt.outcome, found.id in twins) == ("duplicate", True)
-            assert found == self.model.entries[found.id].memory
+            assert same(found, self.model.entries[found.id].memory)
             return found.id
         former = self.model.entries[holder].memory if holder else None
         plain = Memory(id=found.id, namespace=namespace, **given, **{name: getattr(found, name) for name in TIMES})
-        assert found == replace(plain, version=former.version + 1 if former else 1)
+        assert same(found, replace(plain, version=former.version + 1 if former else 1))
         assert receipt.outcome == ("versioned" if former else "created")
         if former is not None:
             assert (found.id, found.created_at) == (former.id, former.created_at)
@@ -79,22 +84,20 @@ class MemoryMachine(Comparing):
         self.model.write("updated" if former else "created", found)
         return found.id
 
-    @rule(id=ids, content=st.none() | contents, coordinate=coordinates, rest=fields)
-    def update(self, id: str, content: str | None, coordinate: tuple[float, ...] | None, rest: dict[str, Any]) -> None:
+    @rule(id=ids, changes=patches)
+    def update(self, id: str, changes: dict[str, Any]) -> None:
         """A new version, nothing when nothing changes, a conflict at an occupied coordinate."""
-        changes = {**rest, "coordinate": coordinate, **({"content": content} if content else {})}
         if not self.model.is_live(id):
             return self.refused(NotFound, self.memory.update(id, **changes))
         before = self.model.entries[id].memory
-        merged = {**changes, **({"payload": merge(before.payload, rest["payload"])} if "payload" in rest else {})}
-        expected = replace(before, **merged)
-        if repr(expected) == repr(before):
+        expected = replace(before, **{**changes, "payload": merge(before.payload, changes.get("payload", {}))})
+        if same(expected, before):
             assert self.run(self.memory.update(id, **changes)).outcome == "unchanged"
-        elif self.model.holder(before.namespace, coordinate) not in (None, id):
+        elif self.model.holder(before.namespace, expected.coordinate) not in (None, id):
             self.refused(Conflict, self.memory.update(id, **changes))
         else:
             found = self.run(self.memory.update(id, **changes)).memory
-            assert found == replace(expected, version=before.version + 1, updated_at=found.updated_at)
+            assert same(found, replace(expected, version=before.version + 1, updated_at=found.updated_at))
             self.model.write("updated", found)
         return None
 
@@ -113,7 +116,7 @@ class MemoryMachine(Comparing):
     def buried(self, before: Memory, operation: str) -> None:
         """Note the tombstone of a memory, as its history shows it."""
         newest = self.run(self.memory.history(before.id, limit=1)).items[0]
-        assert newest == replace(before, version=before.version + 1, updated_at=newest.updated_at)
+        assert same(newest, replace(before, version=before.version + 1, updated_at=newest.updated_at))
         self.model.remove(newest, operation)
 
     @rule(id=consumes(ids))
@@ -138,7 +141,7 @@ class MemoryMachine(Comparing):
         for id in back:
             found = self.run(self.memory.get(id))
             before = self.model.entries[id].memory
-            assert found == replace(before, version=before.version + 1, updated_at=found.updated_at)
+            assert same(found, replace(before, version=before.version + 1, updated_at=found.updated_at))
             self.model.write("restored", found)
         return None
 
@@ -154,7 +157,7 @@ class MemoryMachine(Comparing):
         if self.model.holder(old.namespace, old.coordinate) not in (None, id):
             return self.refused(Conflict, self.memory.restore(id, old.version))
         found = self.run(self.memory.restore(id, old.version)).memory
-        assert found == replace(old, version=entry.memory.version + 1, updated_at=found.updated_at)
+        assert same(found, replace(old, version=entry.memory.version + 1, updated_at=found.updated_at))
         self.model.write("restored", found)
         return None
 
@@ -224,7 +227,7 @@ class MemoryMachine(Comparing):
         answer = self.run(self.memory.recall(words, namespace=scope, k=1000))
         found = [hit.memory for hit in answer.hits]
         assert holding <= {one.id for one in found} <= set(inside)
-        assert all(one == inside[one.id] for one in found)
+        assert all(same(one, inside[one.id]) for one in found)
         assert len({one.id for one in found}) == len(found)
         assert answer.partial == ()
 
@@ -237,7 +240,7 @@ class MemoryMachine(Comparing):
         [vector] = embed([words])
         inside = self.model.live(parse_scope(scope))
         answer = self.run(self.memory.recall_vector(vector, namespace=scope, k=1000))
-        assert {hit.memory.id: hit.memory for hit in answer.hits} == inside
+        assert same({hit.memory.id: hit.memory for hit in answer.hits}, inside)
         rows = embed([hit.memory.content or "" for hit in answer.hits])
         near = [sum(a * b for a, b in zip(vector, row, strict=True)) for row in rows]
         assert near == pytest.approx(sorted(near, reverse=True), abs=1e-3)
@@ -252,7 +255,7 @@ class MemoryMachine(Comparing):
         expected = entry.at(moment)
         if expected is None:
             return self.refused(NotFound, self.memory.get(id, as_of=moment))
-        assert self.run(self.memory.get(id, as_of=moment)) == expected
+        assert same(self.run(self.memory.get(id, as_of=moment)), expected)
         return None
 
     @rule()
@@ -280,12 +283,12 @@ class MemoryMachine(Comparing):
                 page = await other.list(namespace="**", limit=1000)
                 for id, entry in self.model.entries.items():
                     history = await other.history(id, limit=1000)
-                    assert list(history.items) == [memory for memory, _ in entry.versions][::-1]
+                    assert same(history.items, [memory for memory, _ in entry.versions][::-1])
                 return list(page.items), (await other.stats()).links
 
         moved, links = self.run(carry())
         live = self.model.live(ALL)
-        assert {one.id: one for one in moved} == live
+        assert same({one.id: one for one in moved}, live)
         assert links == self.model.visible_links(live)
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from sfm_core.errors import NotFound, SfmError
 from sfm_core.memory import AgentMemory
 from sfm_core.model.namespace import parse_scope
-from sfm_core.testing.reference import Entry, Reference
+from sfm_core.testing.reference import Entry, Reference, same
 
 __all__ = ["NAMESPACES", "Comparing", "Embed", "Opening", "Setup"]
 
@@ -76,7 +76,7 @@ class Comparing(RuleBasedStateMachine):
         for scope in (*NAMESPACES, "a/**", "**"):
             live = self.model.live(parse_scope(scope))
             page = self.run(self.memory.list(namespace=scope, limit=1000))
-            assert {one.id: one for one in page.items} == live
+            assert same({one.id: one for one in page.items}, live)
             assert len(page.items) == len(live)
             stats = self.run(self.memory.stats(namespace=scope))
             assert (stats.memories, stats.links) == (len(live), self.model.visible_links(live))
@@ -89,16 +89,16 @@ class Comparing(RuleBasedStateMachine):
     def compare_memory(self, id: str, entry: Entry) -> None:
         """Compare history, coordinate and neighbours of one memory."""
         history = self.run(self.memory.history(id, limit=1000)).items
-        assert list(history) == [memory for memory, _ in entry.versions][::-1]
+        assert same(history, [memory for memory, _ in entry.versions][::-1])
         if not entry.live:
             return self.refused(NotFound, self.memory.get(id))
-        assert self.run(self.memory.get(id)) == entry.memory
+        assert same(self.run(self.memory.get(id)), entry.memory)
         near = self.run(self.memory.neighbors(id, limit=1000)).items
         assert {one.memory.id for one in near} == self.model.neighbours(id)
         place = entry.memory.coordinate
         if place is not None:
             there = self.run(self.memory.at_coordinate(place, namespace=entry.memory.namespace))
-            assert there == (entry.memory,)
+            assert same(there, (entry.memory,))
         return None
 
     def compare_log(self) -> None:

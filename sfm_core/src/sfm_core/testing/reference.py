@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
@@ -14,8 +15,8 @@ __all__ = ["Entry", "Reference", "same"]
 
 
 def same(a: object, b: object) -> bool:
-    """Tell whether two values are the same JSON: true is not 1, a tuple is a list."""
-    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
+    """Tell whether two values are the same in JSON: true is not 1 (Python takes them for equal), a tuple is a list."""
+    return msgspec.json.encode(a, order="deterministic") == msgspec.json.encode(b, order="deterministic")
 
 
 class Entry:

@@ -102,7 +102,7 @@ class ImportTests(Suite):
 
     async def test_an_import_never_overwrites(self, backend: Storage) -> None:
         """An id with another newest version or content, an erased id and a held coordinate are conflicts."""
-        changed, erased, other = memory("one"), memory("two"), memory("three")
+        changed, erased, other = memory("one"), memory("two"), memory("three", payload={"n": 1})
         await store(backend, put(changed), put(erased), put(other), put("holder", coordinate=(5.0,)))
         [newer] = await store(backend, replacing(changed, content="newer"))
         await store(backend, erase(erased))
@@ -111,6 +111,7 @@ class ImportTests(Suite):
             (replace(newer, content="else"),),
             (erased,),
             (replace(other, content="else"),),
+            (replace(other, payload={"n": True}),),
             (memory("new", coordinate=(5.0,)),),
         ):
             with pytest.raises(Conflict):

@@ -66,7 +66,7 @@ class LinkTests(Suite):
     """Links."""
 
     async def test_a_link_is_created_updated_and_unchanged(self, backend: Storage) -> None:
-        """Unique by source, target and relation; an equal one writes no change row."""
+        """Unique by source, target and relation; an equal one (true is not 1) writes no change row."""
         one, two = await store(backend, put("one"), put("two"))
         odd = {"note": "☕\x00", "n": [1, 2.5, None, {"k": True}]}
         first = link(one, two, weight=0.5, metadata=odd)
@@ -75,6 +75,9 @@ class LinkTests(Suite):
         [same] = await write(backend, tie(one, two, weight=0.5, metadata=odd, time=at(5)))
         assert (applied_link(same).outcome, applied_link(same).link) == ("unchanged", first)
         assert await backend.last_sequence() == applied_link(created).sequence
+        truer = {**odd, "n": [True, 2.5, None, {"k": True}]}
+        [changed] = await write(backend, tie(one, two, weight=0.5, metadata=truer, time=at(7)))
+        assert applied_link(changed).outcome == "updated"
         [updated] = await write(backend, tie(one, two, weight=2.0, time=at(9)))
         second = applied_link(updated).link
         assert applied_link(updated).outcome == "updated"
