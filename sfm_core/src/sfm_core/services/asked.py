@@ -13,7 +13,7 @@ from sfm_core.model.filter import FieldTest, Filter, all_of, matches, parse_filt
 from sfm_core.model.memory import DEFAULT_NAMESPACE, Kind, Memory
 from sfm_core.model.namespace import Scope, parse_scope
 from sfm_core.model.query import Prefer, RecallQuery
-from sfm_core.services.checks import check_count, check_number, check_text, check_time, check_vector
+from sfm_core.services.checks import check_count, check_number, check_text, check_time
 from sfm_core.services.limits import Limits
 
 __all__ = ["Asked", "read_asked"]
@@ -93,7 +93,6 @@ def _check_options(query: RecallQuery) -> None:
         if query.as_of is not None and query.expand_links:
             raise InvalidInput.of("expand_links", query.expand_links, "0 together with as_of: past links are not kept")
         return
-    check_vector(query.vector, "vector")
     for field in ("prefer", "expand_links", "as_of"):
         if getattr(query, field):
             raise InvalidInput.of(field, getattr(query, field), "only together with a text query")

@@ -147,8 +147,8 @@ def check_vector(value: object, field: str, *, dimension: int | None = None) -> 
         raise InvalidInput.of(field, value, allowed)
     if dimension is not None and len(value) != dimension:
         raise InvalidInput([Problem(field, f"{len(value)} numbers", allowed)])
-    for i, item in enumerate(value):
-        if type(item) is not float or not math.isfinite(item):
+    if set(map(type, value)) != {float} or not all(map(math.isfinite, value)):  # at the speed of C for a good one
+        for i, item in enumerate(value):
             check_number(item, f"{field}.{i}")
     if not any(value):
         raise InvalidInput([Problem(field, "zeros only", allowed)])

@@ -60,7 +60,9 @@ class VectorArm:
 
 def unit(vector: Sequence[float]) -> list[float]:
     """Return `vector` with length 1; numbers near the edge of the float range do not overflow."""
-    largest = max(map(abs, vector))
-    scaled = [number / largest for number in vector] if not 1e-9 < largest < 1e9 else vector
-    length = math.sqrt(math.fsum(number * number for number in scaled))
-    return [number / length for number in scaled]
+    length = math.hypot(*vector)
+    if not math.isfinite(length):
+        largest = max(map(abs, vector))
+        vector = [number / largest for number in vector]
+        length = math.hypot(*vector)
+    return [number / length for number in vector]
