@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from sfm_core.model.filter import FIELD_TYPES, And, FieldTest, Filter, Or, matches, parse_filter, to_json
 from sfm_core.model.memory import Memory
-from sfm_sqlite.codec import blob_or_none, decode_json, encode_json, id_of, micros, moment
+from sfm_sqlite.codec import blob_or_none, decode_json, encode_json, id_of, key_of, micros, moment
 
 __all__ = ["compile_filter", "register_functions"]
 
@@ -44,7 +44,12 @@ def _columns(version: str) -> dict[str, str]:
     return columns
 
 
-_CURRENT, _PAST = _columns("r"), _columns("p")
+_PAST = _columns("p")
+_CURRENT = _columns("r") | {
+    field: f"r.{field}" for field in ("position", "importance", "occurred_at", "expires_at", "created_at")
+}
+_KEYED = ("author", "thread")
+"""Texts that a newest version also has as a 64-bit key in its record: most rows fail by it without a look at the body."""
 
 
 def compile_filter(filter: Filter | None, *, past: bool = False) -> Sql:
@@ -83,7 +88,7 @@ def _compile_test(test: FieldTest, columns: Mapping[str, str]) -> Sql:
         if len(test.value) > _MOST_IN_SQL:
             return _by_reference(test, column)
         return _compile(Or(tuple(replace(test, op="eq", value=value) for value in test.value)), columns)
-    compiled = _payload(test, column) if test.path else _OWN[FIELD_TYPES[test.field]](test, column)
+    compiled = _payload(test, column) if test.path else _OWN[FIELD_TYPES[test.field]](test, columns)
     return compiled or _by_reference(test, column)
 
 
@@ -96,7 +101,8 @@ def _exists(test: FieldTest, column: str) -> Sql:
     return (f"(json_type({column}, ?) {wanted})", [path]) if path is not None else _by_reference(test, column)
 
 
-def _text(test: FieldTest, column: str) -> Sql | None:
+def _text(test: FieldTest, columns: Mapping[str, str]) -> Sql | None:
+    column = columns[test.field]
     if not isinstance(test.value, str):
         return "0", []
     if test.field == "id":
@@ -105,6 +111,9 @@ def _text(test: FieldTest, column: str) -> Sql | None:
         return _prefix(test, column)
     if test.op == "contains":
         return "0", []
+    if test.op == "eq" and test.field in _KEYED and columns is _CURRENT:
+        key = f"coalesce(r.{test.field} = ?, 0)"
+        return f"({key} AND coalesce({column} = ?, 0))", [key_of(test.value), test.value]
     return f"(coalesce({column} {_COMPARE[test.op]} ?, 0))", [test.value]
 
 
@@ -119,7 +128,8 @@ def _prefix(test: FieldTest, column: str) -> Sql | None:
     return f"(coalesce(substr(CAST({column} AS BLOB), 1, ?) = ?, 0))", [len(value.encode()), value.encode()]
 
 
-def _number(test: FieldTest, column: str) -> Sql | None:
+def _number(test: FieldTest, columns: Mapping[str, str]) -> Sql | None:
+    column = columns[test.field]
     value = test.value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "0", []
@@ -130,30 +140,33 @@ def _number(test: FieldTest, column: str) -> Sql | None:
     return f"(coalesce({column} {_COMPARE[test.op]} ?, 0))", [value]
 
 
-def _bool(test: FieldTest, column: str) -> Sql:
+def _bool(test: FieldTest, columns: Mapping[str, str]) -> Sql:
+    column = columns[test.field]
     if test.op == "eq" and isinstance(test.value, bool):
         return f"({column} = ?)", [int(test.value)]
     return "0", []
 
 
-def _time(test: FieldTest, column: str) -> Sql:
+def _time(test: FieldTest, columns: Mapping[str, str]) -> Sql:
+    column = columns[test.field]
     if test.op not in _COMPARE or not isinstance(test.value, datetime):
         return "0", []
     return f"(coalesce({column} {_COMPARE[test.op]} ?, 0))", [micros(test.value)]
 
 
-def _list(test: FieldTest, column: str) -> Sql | None:
+def _list(test: FieldTest, columns: Mapping[str, str]) -> Sql | None:
+    column = columns[test.field]
     if test.op == "contains" and isinstance(test.value, str) and test.field == "tags" and "\0" not in test.value:
         found = f"EXISTS (SELECT 1 FROM json_each({column}) WHERE value = ? AND type = 'text')"  # noqa: S608
         return f"(instr({column}, '\\u0000') > 0 AND sfm_test(?, {column}) OR {found})", [_described(test), test.value]
     return None
 
 
-def _object(test: FieldTest, column: str) -> Sql | None:
+def _object(test: FieldTest, columns: Mapping[str, str]) -> Sql | None:
     return None
 
 
-_OWN: Mapping[str, Callable[[FieldTest, str], Sql | None]] = {
+_OWN: Mapping[str, Callable[[FieldTest, Mapping[str, str]], Sql | None]] = {
     "text": _text,
     "number": _number,
     "bool": _bool,

@@ -41,14 +41,14 @@ class Lexicon:
         except KeyError:
             return pack_terms([known[stem] if stem in known else self._number(stem) for stem in stems])
 
-    def knows(self, namespace: str, word: tuple[str, str]) -> bool:
-        """Tell whether the word is known to be stored; any thread may ask."""
-        return hash(word) in self._words.get(namespace, ())
+    def unknown(self, namespace: str, words: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return the words that are not known to be stored; any thread may ask."""
+        known = self._words.get(namespace, ())
+        return [word for word in words if hash(word) not in known]
 
     def add_words(self, namespace: str, ns: int, words: Iterable[tuple[str, str]]) -> bool:
         """Store the words of a namespace that are not stored yet; tell whether there was one."""
-        known = self._words.setdefault(namespace, set())
-        new = [word for word in words if hash(word) not in known]
+        new = self.unknown(namespace, words)
         if not new:
             return False
         added = [self._store_word(ns, *word) for word in new]

@@ -19,6 +19,7 @@ from sfm_sqlite.rows import CURRENT, FROM_CURRENT, FROM_PAST, PAST, memory_of, w
 __all__ = ["in_period", "list_page", "matching"]
 
 Sql = tuple[str, list[Any]]
+Place = tuple[Any, bytes] | None
 
 _NUMBERS: Final[dict[str, Any]] = {
     "created_at": int,
@@ -43,18 +44,11 @@ def list_page(
 ) -> Listing:
     """Read one page of `Storage.list`."""
     place = _read_place(order, after) if after is not None else None
-    present = _present(scope, filter, order, now if as_of is None else as_of, as_of=as_of, deleted=deleted)
-    parts = [_after(present, _key(order), order, place)]
-    if as_of is not None:
-        past = _past(scope, filter, order, as_of, deleted=deleted)
-        parts.append(_after(past, _key(order, past=True), order, place))
-    name = order.value.removeprefix("-")
-    direction = "DESC" if order.value.startswith("-") else "ASC"
-    # A compound select takes no expression here, so that `s ISNULL` would not do.
-    sorted_by = f"s {direction}" if name in ("created_at", "occurred_at", "importance") else f"s {direction} NULLS LAST"
-    sql = f"{' UNION ALL '.join(sql for sql, _ in parts)} ORDER BY {sorted_by}, id LIMIT ?"
-    values = [value for _, part in parts for value in part]
-    rows = reader.connection.execute(sql, (*values, limit + 1)).fetchall()
+    if as_of is None:
+        sql, values = _present_page(scope, filter, order, place, limit + 1, now, deleted=deleted)
+    else:
+        sql, values = _past_page(scope, filter, order, place, limit + 1, as_of, deleted=deleted)
+    rows = reader.connection.execute(sql, values).fetchall()
     page = rows[:limit]
     following = _place(order, page[-1][21], page[-1][0]) if len(rows) > len(page) > 0 else None
     return Listing(tuple(memory_of(row, reader.names) for row in page), following)
@@ -81,13 +75,42 @@ def in_period(
     return [id_of(id) for (id,) in rows]
 
 
-def _present(scope: Scope, filter: Filter | None, order: Order, now: int, *, as_of: int | None, deleted: bool) -> Sql:
+def _present_page(
+    scope: Scope, filter: Filter | None, order: Order, place: Place, limit: int, now: int, *, deleted: bool
+) -> Sql:
+    # Keys are sorted before bodies are read, so that a page costs the texts of a page.
+    source = "records r" if filter is None else FROM_CURRENT
+    inner, values = _present(f"r.num, r.id AS id, {_key(order)} AS s", source, scope, filter, now, deleted=deleted)
+    inner, values = _after((inner, values), _key(order), order, place)
+    sql = f"""SELECT {CURRENT}, x.s FROM ({inner} ORDER BY {_sorting(order)} LIMIT ?) x
+        CROSS JOIN records r ON r.num = x.num CROSS JOIN bodies b ON b.num = r.body
+        ORDER BY {_sorting(order, "x.")}"""  # noqa: S608
+    return sql, [*values, limit]
+
+
+def _past_page(
+    scope: Scope, filter: Filter | None, order: Order, place: Place, limit: int, as_of: int, *, deleted: bool
+) -> Sql:
+    columns = f"{CURRENT}, {_key(order)} AS s"
+    sql, values = _present(columns, FROM_CURRENT, scope, filter, as_of, deleted=deleted)
+    newest = _after((f"{sql} AND r.updated_at <= ?", [*values, as_of]), _key(order), order, place)
+    older = _after(_past(scope, filter, order, as_of, deleted=deleted), _key(order, past=True), order, place)
+    sql = f"{newest[0]} UNION ALL {older[0]} ORDER BY {_sorting(order)} LIMIT ?"
+    return sql, [*newest[1], *older[1], limit]
+
+
+def _sorting(order: Order, table: str = "") -> str:
+    direction = "DESC" if order.value.startswith("-") else "ASC"
+    nulls = f"{table}s ISNULL, " if order.value.endswith("position") else ""
+    return f"{nulls}{table}s {direction}, {table}id"
+
+
+def _present(columns: str, source: str, scope: Scope, filter: Filter | None, now: int, *, deleted: bool) -> Sql:
     test, values = within(scope)
     condition, more = compile_filter(filter)
     live = f"(r.deleted = 1 OR ({_LIVE}))" if deleted else _LIVE
-    sql = f"SELECT {CURRENT}, {_key(order)} AS s FROM {FROM_CURRENT} WHERE {test} AND {live} AND {condition}"  # noqa: S608
-    values = [*values, now, *more]
-    return (sql, values) if as_of is None else (f"{sql} AND r.updated_at <= ?", [*values, as_of])
+    sql = f"SELECT {columns} FROM {source} WHERE {test} AND {live} AND {condition}"  # noqa: S608
+    return sql, [*values, now, *more]
 
 
 def _past(scope: Scope, filter: Filter | None, order: Order, as_of: int, *, deleted: bool) -> Sql:
@@ -102,10 +125,10 @@ def _past(scope: Scope, filter: Filter | None, order: Order, as_of: int, *, dele
 
 def _key(order: Order, *, past: bool = False) -> str:
     name = order.value.removeprefix("-")
-    return f"b.{name}" if past or name == "position" else f"r.{name}"
+    return f"b.{name}" if past else f"r.{name}"
 
 
-def _after(part: Sql, key: str, order: Order, place: tuple[Any, bytes] | None) -> Sql:
+def _after(part: Sql, key: str, order: Order, place: Place) -> Sql:
     if place is None:
         return part
     sql, values = part

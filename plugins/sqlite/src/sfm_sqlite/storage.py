@@ -245,8 +245,7 @@ class SqliteStorage:
 
     async def add_words(self, namespace: str, words: Iterable[tuple[str, str]]) -> None:
         """Note words; stored with the next write, or on close. Those of stored memories are known already."""
-        writer = self._writer
-        new = [word for word in words if writer is None or not writer.knows_word(namespace, word)]
+        new = list(words) if self._writer is None else self._writer.unknown_words(namespace, words)
         if new:
             new = self._readers.now(lambda reader: vocabulary.unknown(reader, namespace, new))
         if new:

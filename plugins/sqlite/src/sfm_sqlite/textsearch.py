@@ -19,8 +19,8 @@ __all__ = ["TextSearch"]
 
 _PASSING = f"""SELECT r.num FROM {FROM_CURRENT}
     WHERE r.num IN (SELECT value FROM json_each(?)) AND r.deleted = 0 AND """  # noqa: S608
-_SHORT = 400_000
-"""Terms that are scanned in well under a millisecond: no thread is worth its hand-off."""
+_SHORT = 1_000_000
+"""Terms in namespaces that are searched within a millisecond: no thread is worth its hand-off."""
 
 
 class TextSearch:

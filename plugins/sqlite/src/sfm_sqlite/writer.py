@@ -56,9 +56,9 @@ class Writer:
         if self._closed or not self._thread.is_alive():
             raise BackendUnavailable(f"{WHERE}: the writer has stopped")
 
-    def knows_word(self, namespace: str, word: tuple[str, str]) -> bool:
-        """Tell whether a word is known to be stored."""
-        return self._ledger.lexicon.knows(namespace, word)
+    def unknown_words(self, namespace: str, words: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return the words that are not known to be stored."""
+        return self._ledger.lexicon.unknown(namespace, words)
 
     async def apply(
         self, writes: Sequence[Write], *, atomic: bool, idempotency: Idempotency | None
