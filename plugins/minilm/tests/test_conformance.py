@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sfm_core.testing.conformance import SpecSuite, missing
 from sfm_core.testing.embedding import TextEmbeddingSuite
+from sfm_core.testing.refusals import NoWordVectorsSuite
 from sfm_minilm import plugin
 from sfm_minilm.config import MinilmConfig
 
@@ -46,3 +48,25 @@ class TestOnnxByFolder(TextEmbeddingSuite):
     def config(self, make_model: Callable[..., Path]) -> MinilmConfig:
         """The folder."""
         return MinilmConfig(model=make_model("states"))
+
+
+class TestNoWordVectors(NoWordVectorsSuite):
+    """It embeds texts only."""
+
+    spec = plugin.sfm_embedding()[0]
+
+    @pytest.fixture
+    def config(self, made_up: Path) -> MinilmConfig:
+        """The folder."""
+        return MinilmConfig(model=made_up)
+
+
+class TestSpec(SpecSuite):
+    """What is registered."""
+
+    spec = plugin.sfm_embedding()[0]
+
+
+def test_no_suite_is_left_out() -> None:
+    """The plugin passes the suites of its port and capabilities, and the refusals of the rest."""
+    assert missing("sfm_minilm.plugin", globals().values()) == []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sfm_core.testing.embedding import WordVectorsSuite
-from sfm_nearwords import plugin
+from sfm_core.testing.conformance import conformance, missing
+
+PLUGIN = "sfm_nearwords.plugin"
+
+globals().update(conformance(PLUGIN))
 
 
-class TestTableWords(WordVectorsSuite):
-    """The table that is shipped."""
-
-    spec = plugin.sfm_embedding()[0]
-    plugin = "sfm_nearwords.plugin"
+def test_no_suite_is_left_out() -> None:
+    """The plugin passes the suites of its port and capabilities, and the refusals of the rest."""
+    assert missing(PLUGIN, globals().values()) == []

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 
 from sfm_core.model.event import Event
 from sfm_core.ports.events import DeadLetter, Delivery
@@ -16,10 +17,10 @@ __all__ = ["InmemoryEvents", "InmemorySubscription"]
 class _Group:
     """What one consumer group has to work on: `waiting` in order, `taken` by members, `dead` given up."""
 
-    def __init__(self, held: Sequence[Event]) -> None:
+    def __init__(self, held: Sequence[Event], limit: int) -> None:
         self.waiting = deque(Delivery(event, object()) for event in held)
         self.taken: dict[object, tuple[InmemorySubscription, Delivery]] = {}
-        self.dead: list[DeadLetter] = []
+        self.dead: deque[DeadLetter] = deque(maxlen=limit)
 
     def take(self, member: InmemorySubscription, limit: int) -> list[Delivery]:
         """Hand out waiting deliveries, those of a namespace only to the member that already holds some of it."""
@@ -49,10 +50,11 @@ class InmemoryEvents:
     """The events port in one event loop, with dead letters.
 
     Args:
-        retained: how many events are held for groups to come; a group that is further behind loses the oldest.
+        retained: how many events are held for groups to come, and dead letters for each group; beyond it the oldest go.
     """
 
     def __init__(self, *, retained: int = 100_000) -> None:
+        self._retained = retained
         self._held: deque[Event] = deque(maxlen=retained)
         self._groups: dict[str, _Group] = {}
         self._news = asyncio.Condition()
@@ -63,7 +65,7 @@ class InmemoryEvents:
             self._held.extend(events)
             for group in self._groups.values():
                 group.waiting.extend(Delivery(event, object()) for event in events)
-                while len(group.waiting) > (self._held.maxlen or 0):
+                while len(group.waiting) > self._retained:
                     group.waiting.popleft()
             self._news.notify_all()
 
@@ -83,7 +85,7 @@ class InmemoryEvents:
 
     async def dead_letters(self, group: str, *, limit: int) -> list[DeadLetter]:
         """Return the oldest dead letters of a group."""
-        return self._group(group).dead[:limit]
+        return list(islice(self._group(group).dead, limit))
 
     async def replay(self, group: str, letters: Sequence[DeadLetter]) -> None:
         """Deliver dead letters again."""
@@ -97,7 +99,7 @@ class InmemoryEvents:
 
     def _group(self, name: str) -> _Group:
         if name not in self._groups:
-            self._groups[name] = _Group(self._held)
+            self._groups[name] = _Group(self._held, self._retained)
         return self._groups[name]
 
 
