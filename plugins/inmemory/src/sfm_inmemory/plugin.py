@@ -50,7 +50,7 @@ async def _open_events(config: InmemoryConfig, context: OpenContext) -> AsyncIte
 @hookimpl
 def sfm_plugin_info() -> PluginInfo:
     """Say who this plugin is."""
-    return PluginInfo(name="inmemory", version="0.1.0", api="1.0", summary="every port in memory, for tests")
+    return PluginInfo(name="inmemory", version="0.10.0", api="1.0", summary="every port in memory, for tests")
 
 
 @hookimpl

@@ -24,7 +24,7 @@ async def _open(config: MinilmConfig, context: OpenContext) -> AsyncIterator[Emb
 @hookimpl
 def sfm_plugin_info() -> PluginInfo:
     """Say who this plugin is."""
-    return PluginInfo(name="minilm", version="0.1.0", api="1.0", summary="sentence embeddings by a small local model")
+    return PluginInfo(name="minilm", version="0.10.0", api="1.0", summary="sentence embeddings by a small local model")
 
 
 @hookimpl

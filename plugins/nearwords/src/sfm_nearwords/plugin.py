@@ -24,7 +24,7 @@ async def _open(config: NearwordsConfig, context: OpenContext) -> AsyncIterator[
 @hookimpl
 def sfm_plugin_info() -> PluginInfo:
     """Say who this plugin is."""
-    return PluginInfo(name="nearwords", version="0.1.0", api="1.0", summary="near words from a static table, no model")
+    return PluginInfo(name="nearwords", version="0.10.0", api="1.0", summary="near words from a static table, no model")
 
 
 @hookimpl

@@ -34,7 +34,7 @@ async def _open_vectors(config: SqliteConfig, context: OpenContext) -> AsyncIter
 @hookimpl
 def sfm_plugin_info() -> PluginInfo:
     """Say who this plugin is."""
-    return PluginInfo(name="sqlite", version="0.1.0", api=API_VERSION, summary="durable storage and vectors in files")
+    return PluginInfo(name="sqlite", version="0.10.0", api=API_VERSION, summary="durable storage and vectors in files")
 
 
 @hookimpl
