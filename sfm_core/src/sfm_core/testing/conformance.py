@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -112,7 +112,7 @@ def conformance(
             name = f"Test{spec.name.title()}{short}"
             gaps = {test: why for test, why in (known_gaps or {}).items() if hasattr(suite, test)}
             body = {"spec": spec, "plugin": plugin, "known_gaps": gaps, "__doc__": suite.__doc__, "__module__": plugin}
-            made[name] = type(name, (own, suite), body)
+            made[name] = cast("type[Suite]", type(name, (own, suite), body))
     unused = set(known_gaps or {}) - {test for suite in made.values() for test in suite.known_gaps}
     if unused:
         raise PluginError(f"known_gaps of {plugin} name no test: {', '.join(sorted(unused))}")

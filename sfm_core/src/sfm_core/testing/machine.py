@@ -329,6 +329,6 @@ def drive(
             database=None,
             phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
             report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
         ),
     )

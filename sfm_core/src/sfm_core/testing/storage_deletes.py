@@ -76,7 +76,7 @@ class RemoveTests(Suite):
         ]
         [located] = await backend.locate([one.id])
         assert located == history[0]
-        assert located.memory.updated_at == at(1)
+        assert history[0].memory.updated_at == at(1)
 
     async def test_only_what_is_there_can_be_removed(self, backend: Storage) -> None:
         """Unknown, removed and erased memories are not found."""

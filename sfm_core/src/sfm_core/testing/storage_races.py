@@ -69,6 +69,7 @@ class RaceTests(Suite):
         batches = [[memory(f"batch {b} memory {m}") for m in range(5)] for b in range(12)]
         writers = [asyncio.create_task(store(backend, *(put(one) for one in batch))) for batch in batches]
         done = False
+        logged: list[str] = []
         while not done:
             done = all(writer.done() for writer in writers)
             listed = await backend.list(HERE, filter=None, order=Order.CREATED_AT, limit=999, after=None, now=NOW)
