@@ -113,7 +113,19 @@ def _schemas(specs: Iterable[Spec]) -> tuple[dict[Any, Json], dict[str, Json]]:
     for schema in components.values():
         if "description" in schema:
             schema["description"] = cleandoc(schema["description"])
+        _put_null_last(schema)
     return dict(zip(distinct, schemas, strict=True)), components
+
+
+def _put_null_last(schema: Any) -> None:
+    """Order alternatives alike whatever the version of msgspec."""
+    if isinstance(schema, dict):
+        if "anyOf" in schema:
+            schema["anyOf"].sort(key=lambda option: option.get("type") == "null")
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for child in schema:
+            _put_null_last(child)
 
 
 def _operation(path: str, handler: HTTPRouteHandler, refs: dict[Any, Json], components: dict[str, Json]) -> Json:
