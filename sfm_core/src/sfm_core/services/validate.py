@@ -127,7 +127,7 @@ class MemoryReader:
         )
         if memory.content is None and not memory.payload:
             raise InvalidInput.of("content", None, "non-blank content, or a non-empty payload")
-        _check_order(memory.valid_from, memory.valid_to, "")
+        _check_order(values.get("valid_from"), values.get("valid_to"), "")
         written = {field: check_time(getattr(memory, field), field) for field in ("created_at", "updated_at")}
         check_count(memory.version, "version", low=1)
         return msgspec.structs.replace(memory, **values, **written)
