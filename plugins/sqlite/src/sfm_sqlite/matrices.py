@@ -12,6 +12,8 @@ from sfm_sqlite.vectorfile import News, VectorFile
 __all__ = ["Matrices"]
 
 _MOST_NEWS = 20_000
+_FEW_NEWS = 100
+_MUCH = 2**40
 
 
 class Matrices:
@@ -32,9 +34,11 @@ class Matrices:
         self._seen = self._epoch = -1
 
     def work(self, file: VectorFile, scope: Scope) -> int:
-        """Return how many numbers a search of `scope` has to read or multiply; much when it must load first."""
+        """Return how many numbers a search of `scope` has to read or multiply; much when it must read first."""
+        if self._seen < 0 or file.state()[0] - self._seen > _FEW_NEWS:
+            return _MUCH
         loaded = [self._matrices.get(ns) for ns in file.namespaces(scope)]
-        return sum(matrix.size if matrix is not None else self._most_numbers for matrix in loaded)
+        return sum(matrix.size if matrix is not None else _MUCH for matrix in loaded)
 
     def get(self, scope: Scope) -> list[Matrix]:
         """Return the matrices of a scope, as of now."""

@@ -53,8 +53,10 @@ def get_present(reader: Reader, ids: Sequence[str], now: int) -> list[Memory | N
     execute = reader.connection.execute
     for id in ids:
         row = execute(_GET, (blob_or_none(id),)).fetchone()
-        live = row is not None and (row[16] is None or row[16] > now)
-        found.append(memory_of(row, reader.names) if live else None)
+        if row is None or (row[16] is not None and row[16] <= now):
+            found.append(None)
+        else:
+            found.append(memory_of(row, reader.names))
     return found
 
 
@@ -66,8 +68,10 @@ def get_past(reader: Reader, ids: Sequence[str], as_of: int) -> list[Memory | No
         row = reader.connection.execute(_LOCATE, (blob,)).fetchone()
         if row is not None and row[19] > as_of:
             row = reader.connection.execute(_AS_OF, (blob, as_of)).fetchone()
-        live = row is not None and not row[21] and (row[16] is None or row[16] > as_of)
-        found.append(memory_of(row, reader.names) if live else None)
+        if row is None or row[21] or (row[16] is not None and row[16] <= as_of):
+            found.append(None)
+        else:
+            found.append(memory_of(row, reader.names))
     return found
 
 

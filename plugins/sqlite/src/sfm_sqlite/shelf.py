@@ -27,6 +27,7 @@ _LAST = "SELECT coalesce(max(sequence), 0) FROM changes"
 _NEWS = """SELECT c.sequence, c.ns, c.num, c.type, r.id, r.deleted, r.expires_at, r.terms
     FROM changes c LEFT JOIN records r ON r.num = c.num WHERE c.sequence > ? ORDER BY c.sequence LIMIT ?"""
 _MOST_NEWS = 5000
+_FEW_NEWS = 100
 _TAIL = 1000
 _BATCH = 1024
 _ERASED = CHANGE_NUMBERS["memory.erased"]
@@ -176,6 +177,11 @@ class Shelves:
     def is_loaded(self, ns: int) -> bool:
         """Tell whether `get` has nothing to read."""
         return ns in self._shelves
+
+    def is_behind(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether `refresh` has much to take in."""
+        (last,) = connection.execute(_LAST).fetchone()
+        return self._seen is None or last - self._seen > _FEW_NEWS
 
     def numbers(self, connection: sqlite3.Connection, stems: Iterable[str]) -> dict[str, int]:
         """Return the numbers of those of `stems` that any memory holds or held."""

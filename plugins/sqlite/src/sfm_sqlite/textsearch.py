@@ -32,7 +32,7 @@ class TextSearch:
 
     def is_short(self, reader: Reader, scope: Scope, filter: Filter | None) -> bool:
         """Tell whether a search is quick enough to run on the event loop."""
-        if filter is not None or self._lock.locked():
+        if filter is not None or self._lock.locked() or self._shelves.is_behind(reader.connection):
             return False
         namespaces = _namespaces(reader, scope)
         loaded = [self._shelves.get(reader.connection, ns) for ns in namespaces if self._shelves.is_loaded(ns)]
