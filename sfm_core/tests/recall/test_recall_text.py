@@ -273,13 +273,13 @@ async def test_min_score_cuts_the_answer(world: Any, contents: Contents) -> None
 
 
 async def test_a_preference_decides_between_equal_memories(world: Any) -> None:
-    """Without one the tie goes by id."""
+    """Without one the tie goes to the memory that was stored last."""
     old = await world.put("cat", occurred_at=world.now - timedelta(days=300), importance=0.9, position=1)
     new = await world.put("cat", importance=0.1, position=2)
     first = {
         prefer: (await world.ask("cat", prefer=prefer)).hits[0].memory.id for prefer in (None, "recent", "important")
     }
-    assert first == {None: min(old.id, new.id), "recent": new.id, "important": old.id}
+    assert first == {None: new.id, "recent": new.id, "important": old.id}
 
 
 async def test_min_sequence_waits_and_tells_the_lag(world: Any) -> None:

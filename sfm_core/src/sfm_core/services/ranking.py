@@ -123,7 +123,7 @@ class Ranking:
         self._boost = _Boost(signals, candidates)
 
     def order(self) -> list[tuple[str, float]]:
-        """Return (id, score) of all candidates, best first, ties by id."""
+        """Return (id, score) of all candidates, best first; of equal ones the newest, then by id."""
         near, best = self._near.get, self._best
         share = _shares(self._candidates, self._near).get
         boost = self._boost.of if self._boost.any else None
@@ -134,9 +134,9 @@ class Ranking:
                 total += THREAD * best.get((c.namespace, c.thread), 0.0)
             if boost is not None:
                 total += boost(c)
-            totals.append((-total, id))
+            totals.append((-total, -c.created_at.timestamp(), id))
         totals.sort()
-        return [(id, -total) for total, id in totals]
+        return [(id, -total) for total, _, id in totals]
 
     def parts(self, id: str) -> tuple[Part, ...]:
         """Return the parts of the score of candidate `id`, those that added nothing left out; they sum up to its score."""

@@ -15,10 +15,11 @@ from sfm_core.services.asked import Asked
 from sfm_core.services.ranking import Ranking, relative
 from sfm_core.text.analysis import Analyser
 
-__all__ = ["NEWEST", "THREAD", "Ranked", "Replies", "answer"]
+__all__ = ["AUTHOR", "NEWEST", "THREAD", "Ranked", "Replies", "answer"]
 
-THREAD, NEWEST = "thread", "newest"
-"""What `Explain.arms` names for a memory that no arm found: a neighbour of a hit, or one that only fills the answer."""
+AUTHOR, THREAD, NEWEST = "author", "thread", "newest"
+"""What `Explain.arms` names for a memory that no arm found: one of a named author, a neighbour of a hit, or one that only
+fills the answer."""
 
 
 class Ranked(Struct, frozen=True):
@@ -92,11 +93,12 @@ class Replies:
         score = relative(total, best)
         if not asked.query.explain:
             return Hit(memory=memory, score=score)
+        other = AUTHOR if memory.author in ranked.authors else THREAD
         words = analyser.analyse(memory.content, None).words
         explain = Explain(
             total=total,
             parts=ranked.ranking.parts(memory.id),
-            arms=tuple(arm for arm, scores in ranked.found.scores.items() if memory.id in scores) or (THREAD,),
+            arms=tuple(arm for arm, scores in ranked.found.scores.items() if memory.id in scores) or (other,),
             matched=tuple(sorted(word for word, stem in words if stem in ranked.stems)),
         )
         return Hit(memory=memory, score=score, explain=explain)

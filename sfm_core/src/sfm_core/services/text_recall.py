@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
 from msgspec import Struct
 
 from sfm_core.errors import CapabilityNotSupported
+from sfm_core.model.filter import FieldTest, all_of
 from sfm_core.model.memory import Memory
 from sfm_core.model.query import Answer
 from sfm_core.ports.embedding import Embedding
-from sfm_core.ports.storage import Candidate, Storage
+from sfm_core.ports.storage import Candidate, Order, Storage
 from sfm_core.ports.writes import Analysis
 from sfm_core.services.arms import (
     LEXICAL,
@@ -83,6 +84,8 @@ class TextRecall(Struct, frozen=True, kw_only=True):
         more = len(words) >= self._limit(asked)
         near = scores.get(TIME, {}) | Evidence.of(words, cosines, links, more_words=more).near()
         candidates = await _candidates(self.texts, asked, near)
+        if question.authors and len(candidates) < asked.query.k:
+            candidates = await self._of_authors(asked, self.texts, question.authors) | candidates
         cosines = {id: cosine for id, cosine in cosines.items() if _fresh(candidates.get(id), versions[id])}
         evidence = Evidence.of(words, cosines, links, more_words=more)
         stems: set[str] = set()
@@ -134,6 +137,19 @@ class TextRecall(Struct, frozen=True, kw_only=True):
             async with asyncio.timeout(asked.left()):
                 known = await texts.authors(asked.scope, list(keys))
         return read_question(text, analyser, asked.now, keys, known)
+
+    async def _of_authors(self, asked: Asked, texts: Texts, authors: Collection[str]) -> dict[str, Candidate]:
+        """Return the newest memories of the named authors: the arms left room for what only its author speaks for."""
+        named = FieldTest("author", (), "in", tuple(sorted(authors)))
+        page = await self.storage.list(
+            asked.scope,
+            filter=all_of(asked.filter, named),
+            order=Order.CREATED_AT_DESC,
+            limit=asked.query.k,
+            after=None,
+            now=asked.now,
+        )
+        return await texts.candidates([memory.id for memory in page.memories], now=asked.now, around=False)
 
     def _arms(self, asked: Asked, texts: Texts, question: Question, versions: dict[str, int]) -> dict[str, Arm]:
         limit = self._limit(asked)
