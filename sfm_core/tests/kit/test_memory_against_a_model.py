@@ -106,5 +106,5 @@ def test_the_machine_finds_faults(storage: type[InmemoryStorage], tmp_path: Path
     options = {"plugins": [Faulty(storage)], "settings": {"SFM_STORAGE": "faulty"}}
     with pytest.raises((AssertionError, SfmError)):
         drive(
-            openings("inmemory", tmp_path, **options), durable=False, embed=embed, examples=60, steps=30, shrink=False
+            openings("inmemory", tmp_path, **options), durable=False, embed=embed, examples=600, steps=40, shrink=False
         )

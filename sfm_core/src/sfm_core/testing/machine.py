@@ -180,6 +180,14 @@ class MemoryMachine(Comparing):
             self.model.log.append(("memory.linked", one, source.version))
         return None
 
+    @rule(one=ids, number=st.integers(0, 9), weight=st.sampled_from([0.5, 2.0]))
+    def link_nearby(self, one: str, number: int, weight: float) -> None:
+        """Two drawn at random are seldom both there, apart and in one namespace."""
+        if self.model.is_live(one):
+            others = sorted(self.model.live(Scope(self.model.entries[one].memory.namespace)).keys() - {one})
+            if others:
+                self.link(one, others[number % len(others)], "related", weight)
+
     @rule(one=ids, two=ids, relation=st.sampled_from(["related", "cites"]))
     def unlink(self, one: str, two: str, relation: str) -> None:
         """Removed, or not found."""
