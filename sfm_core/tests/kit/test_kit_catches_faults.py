@@ -40,7 +40,12 @@ def outcomes(faults: list[Any], tmp_path_factory: pytest.TempPathFactory) -> dic
     report = tmp_path_factory.mktemp("kit") / "report.xml"
     nodes = [f"{FAULTY / fault.module}.py::{fault.test_class}::{fault.test}" for fault in faults]
     options = ["-q", "-p", "no:cacheprovider", "--tb=no", "--assert=plain", f"--junitxml={report}"]
-    environment = {**os.environ, "PYTHONPATH": str(FAULTY), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(FAULTY),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(report.parent),
+    }
     command = [sys.executable, "-m", "pytest", *options, *nodes]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=FAULTY, check=False)
     assert done.returncode in (0, 1), done.stdout + done.stderr
