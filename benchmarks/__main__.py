@@ -13,7 +13,9 @@ from benchmarks.speed.processes import cold_start, footprint, fsyncs, imports
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", default="1000,10000", help="numbers of memories, commas between (100000 takes minutes)")
+    parser.add_argument(
+        "--sizes", default="1000,10000", help="numbers of memories, commas between (100000 takes minutes)"
+    )
     parser.add_argument("--namespaces", type=int, default=10)
     parser.add_argument("--folder", type=Path, help="where files go; a RAM disk leaves the disk out of the figures")
     options = parser.parse_args()

@@ -34,9 +34,7 @@ class Floor:
 
     def store(self, items: Sequence[dict[str, Any]]) -> None:
         """Store items in one durable transaction."""
-        rows = [
-            (self._count + i, item["namespace"], item["content"], json.dumps(item)) for i, item in enumerate(items)
-        ]
+        rows = [(self._count + i, item["namespace"], item["content"], json.dumps(item)) for i, item in enumerate(items)]
         self._count += len(rows)
         self._db.execute("begin immediate")
         self._db.executemany(_ADD, rows)

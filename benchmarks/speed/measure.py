@@ -73,9 +73,7 @@ async def _bulk(memory: AgentMemory, floor: Floor, items: list[dict[str, Any]]) 
 
 async def _single(memory: AgentMemory, floor: Floor) -> Row:
     extra = list(memories(_ROUNDS + 5, 1, seed=2))
-    return await _paired(
-        "store one", lambda i: memory.remember(**extra[i]), lambda i: floor.store([extra[i]])
-    )
+    return await _paired("store one", lambda i: memory.remember(**extra[i]), lambda i: floor.store([extra[i]]))
 
 
 async def _reads(memory: AgentMemory, floor: Floor, namespaces: int) -> list[Row]:

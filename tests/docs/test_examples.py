@@ -13,7 +13,13 @@ ROOT = Path(__file__).parents[2]
 EXPECTED = {
     "quickstart.py": ["Ada moved to Turin"],
     "chat_turns.py": ["Bob: A border collie, very lively!"],
-    "history_and_undo.py": ["now: The office is in Milan - version 2", "then: The office is in Turin", "hidden", "back:", "erased"],
+    "history_and_undo.py": [
+        "now: The office is in Milan - version 2",
+        "then: The office is in Turin",
+        "hidden",
+        "back:",
+        "erased",
+    ],
     "own_embedder.py": ["fizzy drinks"],
     "redacting_plugin.py": ["Write to [address]"],
 }

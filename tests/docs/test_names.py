@@ -50,7 +50,9 @@ def test_every_capability_is_described_with_its_port() -> None:
 def test_every_setting_has_its_row_with_default() -> None:
     """The table of the configuration page holds every variable with its default."""
     page = read("CONFIGURATION.md")
-    missing = [s.env for s in SETTINGS if not re.search(rf"^\| `{re.escape(s.env)}` \| {re.escape(s.default)} \|", page, re.M)]
+    missing = [
+        s.env for s in SETTINGS if not re.search(rf"^\| `{re.escape(s.env)}` \| {re.escape(s.default)} \|", page, re.M)
+    ]
     assert missing == []
 
 
@@ -71,7 +73,9 @@ def test_every_mode_is_described() -> None:
 
 def test_every_error_is_described() -> None:
     """Each class of the error tree stands in the table."""
-    classes = [name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, errors.SfmError)]
+    classes = [
+        name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, errors.SfmError)
+    ]
     assert [name for name in classes if f"| `{name}` |" not in read("ARCHITECTURE.md")] == []
 
 

@@ -140,8 +140,9 @@ def check_coordinate(value: object, field: str = "coordinate", *, most: int = 64
 
 def check_vector(value: object, field: str, *, dimension: int | None = None) -> tuple[float, ...]:
     """Accept finite numbers, not all zero, exactly `dimension` of them when that is known."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
+    to_list = getattr(value, "tolist", None)
+    if to_list is not None:
+        value = to_list()
     allowed = f"{'a list of' if dimension is None else f'exactly {dimension}'} finite numbers, not all zero"
     if not isinstance(value, list | tuple) or not value:
         raise InvalidInput.of(field, value, allowed)

@@ -227,6 +227,7 @@ class Forget:
         The last transaction claims the key: after a crash the repeated request does what is left.
         """
         done: list[str] = []
+        committed = Committed([], indexed=True)
         starts = range(0, max(len(writes), 1), _BATCH)
         for start in starts:
             last = start == starts[-1]
