@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -155,6 +156,16 @@ def test_a_shelf_drops_what_it_never_held_without_a_word() -> None:
     shelf.put(7, bytes(16), None, b"")
     shelf.drop(7)
     assert not shelf.view(0).live.any()
+
+
+async def test_more_namespaces_than_memory_allows_are_found_all_the_same(opening: Callable[..., Any]) -> None:
+    """Those that were let go are read again, alone and together."""
+    async with opening(word_memory_megabytes=0) as storage:
+        live = await store(storage, *(put(f"w1 w{n}", namespace=f"n/{n % 3}", dedupe=False) for n in range(9)))
+        query = TextQuery((WordGroup((("w1", 1.0), ("w4", 1.0))),))
+        for name in ("n/0", "n/1", "n/2", "n/0"):
+            await check(storage, Scope(name), [one for one in live if one.namespace == name], query)
+        await check(storage, Scope("n", subtree=True), live, query)
 
 
 async def test_a_memory_is_found_until_the_instant_it_expires(storage: SqliteStorage) -> None:

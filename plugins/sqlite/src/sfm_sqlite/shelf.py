@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -89,6 +90,11 @@ class Shelf:
         """How many terms it holds."""
         return len(self._segment.places) + self._tail_used
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes, about."""
+        return 5 * len(self._segment.places) + 4 * len(self._tail) + 45 * len(self._nums)
+
     def view(self, now: int) -> View:
         """Return the shelf as it is, without what is expired at `now`."""
         used = self._used
@@ -148,10 +154,14 @@ class Shelf:
 
 
 class Shelves:
-    """The shelves of the namespaces asked for so far, brought up to date by the change log. Not thread-safe."""
+    """The shelves of the namespaces asked for so far, brought up to date by the change log. Not thread-safe.
 
-    def __init__(self) -> None:
-        self._shelves: dict[int, Shelf] = {}
+    Above `most_bytes` the ones that were asked for longest ago are let go.
+    """
+
+    def __init__(self, *, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._shelves: OrderedDict[int, Shelf] = OrderedDict()
         self._terms: dict[str, int] = {}
         self._seen: int | None = None
 
@@ -172,6 +182,8 @@ class Shelves:
         if shelf is None:
             rows = connection.execute(_LOAD, (ns,))
             shelf = self._shelves[ns] = Shelf(iter(lambda: rows.fetchmany(_BATCH), []))
+            self._let_go()
+        self._shelves.move_to_end(ns)
         return shelf
 
     def is_loaded(self, ns: int) -> bool:
@@ -192,6 +204,11 @@ class Shelves:
             rows = connection.execute(sql, (encode_json([key_of(stem) for stem in missing]),))
             self._terms.update((stem, num) for stem, num in rows if stem in missing)
         return {stem: self._terms[stem] for stem in asked if stem in self._terms}
+
+    def _let_go(self) -> None:
+        held = sum(shelf.nbytes for shelf in self._shelves.values())
+        while held > self._most_bytes and len(self._shelves) > 1:
+            held -= self._shelves.popitem(last=False)[1].nbytes
 
     def _take_in(self, rows: Sequence[tuple[int, int, int, int, bytes | None, int, int | None, bytes]]) -> None:
         if any(row[3] == _ERASED for row in rows):

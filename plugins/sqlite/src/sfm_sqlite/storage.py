@@ -49,10 +49,11 @@ class SqliteStorage:
     BM25 is computed exactly, by the port's formula, by scanning the terms of the namespace in memory.
     """
 
-    def __init__(self, readers: Readers, writer: Writer | None, notes: Notes) -> None:
+    def __init__(self, readers: Readers, writer: Writer | None, notes: Notes, *, word_bytes: int) -> None:
         self._readers = readers
         self._writer = writer
         self._notes = notes
+        self._word_bytes = word_bytes
         self._candidates = Candidates()
         self._search: TextSearch | None = None
 
@@ -255,7 +256,7 @@ class SqliteStorage:
         if self._search is None:
             from sfm_sqlite.textsearch import TextSearch  # brings NumPy, which not every process needs
 
-            self._search = TextSearch()
+            self._search = TextSearch(most_bytes=self._word_bytes)
         return self._search
 
     def _one(self, sql: str, values: Sequence[object]) -> int:
@@ -292,7 +293,7 @@ async def open_storage(config: SqliteConfig, context: OpenContext) -> AsyncItera
     if connection is not None:
         writer = Writer(connection, path, notes, checkpoint_bytes=config.checkpoint_megabytes * 2**20)
     try:
-        yield SqliteStorage(readers, writer, notes)
+        yield SqliteStorage(readers, writer, notes, word_bytes=config.word_memory_megabytes * 2**20)
     finally:
         readers.close()
         if writer is not None:

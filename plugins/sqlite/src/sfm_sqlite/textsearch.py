@@ -26,9 +26,9 @@ _SHORT = 1_000_000
 class TextSearch:
     """One per storage; any thread may search."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_bytes: int) -> None:
         self._lock = threading.Lock()
-        self._shelves = Shelves()
+        self._shelves = Shelves(most_bytes=most_bytes)
 
     def is_short(self, reader: Reader, scope: Scope, filter: Filter | None) -> bool:
         """Tell whether a search is quick enough to run on the event loop."""
