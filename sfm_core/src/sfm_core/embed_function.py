@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sfm_core.errors import BackendError, ConfigError
+from sfm_core.errors import BackendUnavailable, ConfigError
 
 __all__ = ["EmbedFunction", "FunctionEmbedding"]
 
@@ -33,7 +33,7 @@ class FunctionEmbedding:
         """Learn the dimension by embedding one word.
 
         Raises:
-            BackendError: the function failed or returned no vector.
+            BackendUnavailable: the function failed or returned no vector.
         """
         [vector] = await self.embed(["dimension"])
         self._dimension = len(vector)
@@ -53,7 +53,7 @@ class FunctionEmbedding:
         """Return one unit vector per text.
 
         Raises:
-            BackendError: the function raised, or what it returned is not one finite vector of the same length per text.
+            BackendUnavailable: the function raised, or what it returned is not one finite vector of the same length per text.
         """
         if not texts:
             return []
@@ -61,13 +61,13 @@ class FunctionEmbedding:
             try:
                 rows = await asyncio.to_thread(self._call, list(texts))
             except Exception as error:
-                raise BackendError(f"embed function: raised {type(error).__name__}") from error
+                raise BackendUnavailable(f"embed function: raised {type(error).__name__}") from error
         try:
             if len(rows) != len(texts):
-                raise BackendError(f"embed function: returned {len(rows)} vectors for {len(texts)} texts")
+                raise BackendUnavailable(f"embed function: returned {len(rows)} vectors for {len(texts)} texts")
             return [self._unit(row) for row in rows]
         except (TypeError, ValueError, OverflowError) as error:
-            raise BackendError("embed function: returned something else than a list of vectors") from error
+            raise BackendUnavailable("embed function: returned something else than a list of vectors") from error
 
     def _call(self, texts: list[str]) -> Any:
         # A cancelled caller gives its turn away while its call still runs.
@@ -78,9 +78,9 @@ class FunctionEmbedding:
         values: list[float] = row.tolist() if hasattr(row, "tolist") else [float(x) for x in row]
         norm = math.hypot(*values)
         if not math.isfinite(norm) or norm == 0.0:
-            raise BackendError("embed function: returned a vector that is zero or holds NaN or an infinity")
+            raise BackendUnavailable("embed function: returned a vector that is zero or holds NaN or an infinity")
         if self._dimension and len(values) != self._dimension:
-            raise BackendError(f"embed function: returned {len(values)} numbers, {self._dimension} before")
+            raise BackendUnavailable(f"embed function: returned {len(values)} numbers, {self._dimension} before")
         return [x / norm for x in values]
 
 

@@ -146,7 +146,8 @@ class Recall:
         if sequence is None:
             return True
         left = asked.left()
-        end = time.monotonic() + min(self._limits.wait_seconds, math.inf if left is None else left)
+        # At most half of the time to a deadline: the arms need the rest.
+        end = time.monotonic() + min(self._limits.wait_seconds, math.inf if left is None else left / 2)
         while await self._storage.last_sequence() < sequence:
             if time.monotonic() >= end:
                 return False
