@@ -231,7 +231,9 @@ def _chunks(source: object) -> AsyncIterable[bytes]:
 
 
 async def _given_chunks(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for chunk in chunks:
+    # In a thread: what makes the chunks may take its time, or wait for this very loop.
+    one_by_one = iter(chunks)
+    while (chunk := await asyncio.to_thread(next, one_by_one, None)) is not None:
         yield chunk
 
 

@@ -140,9 +140,9 @@ class _Opener:
         except SfmError:
             raise
         except Exception as error:
-            raise BackendError(
-                f"{slot.plugin}/{slot.port}: cannot be opened, {type(error).__name__}: {error}"
-            ) from error
+            # Not the driver's text: it may hold a connection string.
+            cause = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+            raise BackendError(f"{slot.plugin}/{slot.port}: cannot be opened, {type(error).__name__}{cause}") from error
         self._registry.verify(slot.port, slot.backend, opened)
         return cast(object, opened)
 
