@@ -51,6 +51,7 @@ async def open_services(
     embed: EmbedFunction | None = None,
     read_only: bool = False,
     create: bool | None = None,
+    rebuild: bool = False,
 ) -> AsyncIterator[Runtime]:
     """Open every backend of the plan that environment and `settings` ask for, and the services over them.
 
@@ -61,6 +62,7 @@ async def open_services(
         embed: a function that stands in for an embedding backend.
         read_only: open for inspection; nothing is created or migrated.
         create: whether schema may be created or migrated; None as the mode says.
+        rebuild: open a vector index of another embedding too; the caller goes on with `Maintenance.reindex`.
 
     Raises:
         ConfigError, PluginError, CapabilityNotSupported: the plan cannot be carried out; nothing stays open.
@@ -75,11 +77,12 @@ async def open_services(
     configs = plan_configs(plan, registry, environment)
     data_dir = None if plan.data_dir is None else prepare_data_dir(plan.data_dir)
     async with AsyncExitStack() as stack:
-        opener = _Opener(stack, plan, registry, configs, data_dir, read_only)
+        opener = _Opener(stack, plan, registry, configs, data_dir, read_only, rebuild)
         ports = await opener.open_all(embed)
         services = wire(loaded, plan, registry, ports, read_only=read_only)
         stack.push_async_callback(services.close)
-        await services.start()
+        if not rebuild:
+            await services.start()
         yield Runtime(loaded, plan, registry, ports, services)
 
 
@@ -94,6 +97,7 @@ class _Opener:
         configs: Mapping[str, Any],
         data_dir: Path | None,
         read_only: bool,
+        rebuild: bool,
     ) -> None:
         self._stack = stack
         self._plan = plan
@@ -101,6 +105,7 @@ class _Opener:
         self._configs = configs
         self._data_dir = data_dir
         self._read_only = read_only
+        self._rebuild = rebuild
 
     async def open_all(self, embed: EmbedFunction | None) -> Ports:
         """Open storage first, and the embedding before the vector index, which must know its space."""
@@ -134,6 +139,7 @@ class _Opener:
             space=space if slot.port is Port.VECTORS else None,
             create=self._plan.create_schema,
             read_only=self._read_only,
+            rebuild=self._rebuild,
         )
         try:
             opened = await self._stack.enter_async_context(spec.open(self._configs[name], context))
@@ -155,6 +161,7 @@ async def open_memory(
     embed: EmbedFunction | None = None,
     plugins: Sequence[object] = (),
     principal: Principal = EVERYTHING,
+    reindex: bool = False,
 ) -> AsyncIterator[AgentMemory]:
     """Open a memory in this process: `async with open_memory() as memory`.
 
@@ -164,6 +171,7 @@ async def open_memory(
         embed: a plain function from a list of texts to a list of vectors; turns vector search on.
         plugins: plugin objects besides the installed ones.
         principal: who asks, by default one that may do everything.
+        reindex: first throw the vector index away and embed everything anew: after a change of the embedding.
 
     Raises:
         ConfigError, PluginError, BackendError: it cannot be opened; nothing stays open and nothing was overwritten.
@@ -171,7 +179,9 @@ async def open_memory(
     overrides = dict(settings or {})
     if mode is not None:
         overrides["mode"] = mode
-    async with open_services(settings=overrides, plugins=plugins, embed=embed) as runtime:
+    async with open_services(settings=overrides, plugins=plugins, embed=embed, rebuild=reindex) as runtime:
+        if reindex:
+            await runtime.services.maintenance.reindex(EVERYTHING)
         yield AgentMemory(runtime.services, principal)
 
 

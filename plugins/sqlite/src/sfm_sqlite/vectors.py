@@ -232,7 +232,7 @@ class SqliteVectors:
 
 @asynccontextmanager
 async def open_vectors(config: SqliteConfig, context: OpenContext) -> AsyncIterator[SqliteVectors]:
-    """Open the index file. A space of None takes what the file holds.
+    """Open the index file. A space of None, or a rebuild, takes what the file holds.
 
     Raises:
         ConfigError: the index holds vectors of another space, or there is no data directory.
@@ -268,7 +268,7 @@ def _open(path: Path, config: SqliteConfig, context: OpenContext) -> SqliteVecto
             if len(opened) == 1:
                 create = context.create and not context.read_only
                 migrate(opened[0], STEPS, application_id=APPLICATION_ID, where=WHERE, create=create)
-        space = VectorFile(opened[0]).require_space(context.space)
+        space = VectorFile(opened[0]).require_space(None if context.rebuild else context.space)
         opened[0].execute("PRAGMA busy_timeout = 0")  # waiting is done without holding up the event loop
         writing, reading, short = map(VectorFile, opened)
         return SqliteVectors((writing, reading, short), space, config, path)

@@ -56,15 +56,16 @@ class Invocation:
 
         return RemoteTarget(url)
 
-    def local(self, *, create: bool | None = None) -> LocalTarget:
+    def local(self, *, create: bool | None = None, rebuild: bool = False) -> LocalTarget:
         """Return the store itself, to be entered.
 
         Args:
             create: whether schema may be made or migrated; None as the mode says.
+            rebuild: open a vector index of another embedding too, to make it anew.
         """
         from sfm_app.cli.local import LocalTarget
 
-        return LocalTarget(self.overrides(), quiet=self.quiet, create=create)
+        return LocalTarget(self.overrides(), quiet=self.quiet, create=create, rebuild=rebuild)
 
     def refuse_url(self, why: str, *, environment: bool = True) -> None:
         """Refuse a URL for a command that can only work here.

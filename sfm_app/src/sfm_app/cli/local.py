@@ -27,16 +27,19 @@ class LocalTarget:
     An interrupt cancels the running operation, and the store is closed as after any error.
     """
 
-    def __init__(self, settings: Mapping[str, object], *, quiet: bool = False, create: bool | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, object], *, quiet: bool = False, create: bool | None = None, rebuild: bool = False
+    ) -> None:
         """Prepare to open the store.
 
         Args:
             settings: overrides of the environment, by variable name.
             quiet: no warnings on standard error.
             create: whether schema may be made or migrated; None as the mode says.
+            rebuild: open a vector index of another embedding too, to make it anew.
         """
         self._runner = asyncio.Runner()
-        self._opening = open_services(settings=settings, create=create)
+        self._opening = open_services(settings=settings, create=create, rebuild=rebuild)
         self._runtime: Runtime
         if quiet:
             logging.getLogger().setLevel(logging.ERROR)

@@ -52,12 +52,14 @@ class OpenContext(Struct, frozen=True, kw_only=True):
         space: for the vectors port: what the vectors of the index must be.
         create: whether schema may be created or migrated at start (False in `cloud_managed`).
         read_only: whether the backend is opened for inspection.
+        rebuild: for the vectors port: open an index of another space too; `Vectors.clear(space)` follows before anything else.
     """
 
     data_dir: Path | None = None
     space: Space | None = None
     create: bool = True
     read_only: bool = False
+    rebuild: bool = False
 
 
 class BackendSpec(Struct, frozen=True, kw_only=True):

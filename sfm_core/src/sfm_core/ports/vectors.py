@@ -59,7 +59,8 @@ class Vectors(Protocol):
     """A vector index of one `Space`.
 
     Opening an index that holds another space raises `ConfigError` naming both and the command that re-embeds (`sfm
-    reindex`): test_an_index_of_another_space_is_refused. It is never dropped or recreated by opening.
+    reindex`): test_an_index_of_another_space_is_refused. It is never dropped or recreated by opening. With
+    `OpenContext.rebuild` it opens all the same, for `clear`: test_a_cleared_index_reopens_in_its_new_space.
     """
 
     async def upsert(self, points: Sequence[Point]) -> None:

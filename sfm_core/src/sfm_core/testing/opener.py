@@ -57,9 +57,9 @@ class Opener:
         self._module = module
         self._stack = AsyncExitStack()
 
-    async def open(self, *, space: Space | None = None) -> Any:
+    async def open(self, *, space: Space | None = None, rebuild: bool = False) -> Any:
         """Open the store beside what is open already; `space` replaces the context's."""
-        context = self.context if space is None else msgspec.structs.replace(self.context, space=space)
+        context = msgspec.structs.replace(self.context, space=space or self.context.space, rebuild=rebuild)
         return await self._stack.enter_async_context(self.spec.open(self.config, context))
 
     async def close(self) -> None:
@@ -67,10 +67,10 @@ class Opener:
         stack, self._stack = self._stack, AsyncExitStack()
         await stack.aclose()
 
-    async def reopen(self, *, space: Space | None = None) -> Any:
+    async def reopen(self, *, space: Space | None = None, rebuild: bool = False) -> Any:
         """Close everything and open the store again."""
         await self.close()
-        return await self.open(space=space)
+        return await self.open(space=space, rebuild=rebuild)
 
     @property
     def address(self) -> Address:

@@ -66,10 +66,13 @@ class DurableVectorsSuite(Suite):
         assert ids_of(await backend.search(HERE, UP, limit=9)) == [one.id]
 
     async def test_a_cleared_index_reopens_in_its_new_space(self, opener: Opener) -> None:
-        """The first half of a rebuild lasts as well."""
+        """The first half of a rebuild: opened in spite of its space, cleared for the new one, and that lasts."""
         backend: Vectors = await opener.open()
         await backend.upsert([point(memory("one"), [1.0])])
-        await backend.clear(other := Space(3, "other/3"))
+        await backend.flush()
+        other = Space(3, "other/3")
+        backend = await opener.reopen(space=other, rebuild=True)
+        await backend.clear(other)
         await backend.flush()
         backend = await opener.reopen(space=other)
         assert await backend.count(ALL) == 0

@@ -178,7 +178,7 @@ class HonestVectors(InmemoryVectors):
         super().__init__(context.space if not entries else entries[0][1])
         for kind, entry in entries:
             self.play(kind, entry)
-        if self._space != context.space:
+        if self._space != context.space and not context.rebuild:
             self.refuse(context.space)
         if not entries:
             self.note("space", context.space)

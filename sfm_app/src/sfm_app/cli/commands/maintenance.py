@@ -53,7 +53,7 @@ def reindex_command(invocation: Invocation, progress: bool | None) -> None:
     from sfm_core.services.principal import EVERYTHING
 
     invocation.refuse_url(_HERE)
-    with invocation.local() as target, bar("reindex", progress, quiet=invocation.quiet) as advance:
+    with invocation.local(rebuild=True) as target, bar("reindex", progress, quiet=invocation.quiet) as advance:
         count = target.run(target.runtime.services.maintenance.reindex(EVERYTHING, progress=advance))
     invocation.show({"memories": count}, lambda done: f"indexed {counted(done['memories'], 'memory', 'memories')} anew")
 
