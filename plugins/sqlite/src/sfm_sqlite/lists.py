@@ -95,7 +95,8 @@ def _past_page(
     sql, values = _present(columns, FROM_CURRENT, scope, filter, as_of, deleted=deleted)
     newest = _after((f"{sql} AND r.updated_at <= ?", [*values, as_of]), _key(order), order, place)
     older = _after(_past(scope, filter, order, as_of, deleted=deleted), _key(order, past=True), order, place)
-    sql = f"{newest[0]} UNION ALL {older[0]} ORDER BY {_sorting(order)} LIMIT ?"
+    # A compound cannot be sorted by an expression, which nulls last is.
+    sql = f"SELECT * FROM ({newest[0]} UNION ALL {older[0]}) ORDER BY {_sorting(order)} LIMIT ?"  # noqa: S608
     return sql, [*newest[1], *older[1], limit]
 
 

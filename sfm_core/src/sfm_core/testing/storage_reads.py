@@ -169,6 +169,17 @@ class ListTests(Suite):
         for size in (1, 2, 5, 12):
             assert [id for page in await self.pages(backend, size, order=order) for id in ids_of(page)] == whole
 
+    @pytest.mark.parametrize("order", Order)
+    async def test_a_list_of_the_past_has_the_same_order_and_pages(self, backend: Storage, order: Order) -> None:
+        """Although some of its memories were changed or deleted since."""
+        stored = await self.varied(backend)
+        then = ids_of((await self.listed(backend, order=order)).memories)
+        changed = replacing(stored[0], importance=0.9, position=99, occurred_at=at(99), time=at(60))
+        await store(backend, changed, remove(stored[5], time=at(60)))
+        past = {"order": order, "as_of": at(50)}
+        assert ids_of((await self.listed(backend, **past)).memories) == then
+        assert [id for page in await self.pages(backend, 5, **past) for id in ids_of(page)] == then
+
     async def test_paging_goes_on_while_others_write(self, backend: Storage) -> None:
         """What was there all the time comes exactly once, though memories come and go in between."""
         stored = await store(backend, *(put(f"number {n}", time=at(n)) for n in range(10)))
