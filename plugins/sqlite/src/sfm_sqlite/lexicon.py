@@ -14,8 +14,8 @@ _MOST = 100_000
 
 _FIND_TERM = "SELECT num FROM terms WHERE key = ? AND stem = ?"
 _ADD_TERM = "INSERT INTO terms (key, stem) VALUES (?, ?)"
-_FIND_WORD = "SELECT 1 FROM words WHERE ns = ? AND key = ? AND word = ? AND stem = ?"
-_ADD_WORD = "INSERT INTO words (ns, key, word, stem) VALUES (?, ?, ?, ?)"
+_ADD_WORD = """INSERT INTO words (ns, key, word, stem) SELECT ?1, ?2, ?3, ?4
+    WHERE NOT EXISTS (SELECT 1 FROM words WHERE ns = ?1 AND key = ?2 AND word = ?3 AND stem = ?4)"""
 
 
 class Lexicon:
@@ -51,12 +51,13 @@ class Lexicon:
         new = self.unknown(namespace, words)
         if not new:
             return False
-        added = [self._store_word(ns, *word) for word in new]
+        rows = [(ns, key_of(f"{word}\0{stem}"), word, stem) for word, stem in new]
+        added = self._connection.executemany(_ADD_WORD, rows).rowcount
         if self._word_count >= _MOST:
             self.forget()
         self._words.setdefault(namespace, set()).update(map(hash, new))
         self._word_count += len(new)
-        return any(added)
+        return added > 0
 
     def _number(self, stem: str) -> int:
         if len(self._terms) >= _MOST:
@@ -67,10 +68,3 @@ class Lexicon:
         assert number is not None
         self._terms[stem] = number
         return number
-
-    def _store_word(self, ns: int, word: str, stem: str) -> bool:
-        values = (ns, key_of(f"{word}\0{stem}"), word, stem)
-        if self._connection.execute(_FIND_WORD, values).fetchone():
-            return False
-        self._connection.execute(_ADD_WORD, values)
-        return True

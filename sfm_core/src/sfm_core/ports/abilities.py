@@ -117,10 +117,12 @@ class Matching(Protocol):
 
 
 class Vocabulary(Protocol):
-    """Capability VOCABULARY: the distinct words of each namespace with their stems. A projection, kept apart from writes."""
+    """Capability VOCABULARY: the distinct words of each namespace with their stems; never a hot row of a write."""
 
     async def words(self, scope: Scope) -> Sequence[tuple[str, str]]:
-        """Return (word, stem) pairs of `scope`, each once, in stable order; words come into it at the latest when projected.
+        """Return (word, stem) pairs of `scope`, each once, in stable order.
+
+        Words come into it with the write (`Analysis.words`), or by `add_words`.
 
         Proven by test_projected_words_are_in_the_vocabulary and test_the_vocabulary_is_that_of_the_scope.
         """

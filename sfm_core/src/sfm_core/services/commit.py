@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from msgspec import Struct
@@ -144,7 +144,7 @@ class Committer:
                 self.hooks.remembered(result.memory, principal)
 
     async def _project(self, writes: Sequence[Write], results: Sequence[Result]) -> bool:
-        live: dict[str, tuple[Memory, Sequence[tuple[str, str]] | None]] = {}
+        live: dict[str, Memory] = {}
         gone: dict[str, int] = {}
         sequences: list[int] = []
         for write, result in zip(writes, results, strict=True):
@@ -158,23 +158,12 @@ class Committer:
                 gone[result.memory.id] = result.memory.version + (1 if isinstance(write, Erase) else 0)
             else:
                 gone.pop(result.memory.id, None)
-                words = write.analysis.words if isinstance(write, Put | Replace | ImportMemory) else None
-                live[result.memory.id] = (result.memory, words)
-        return await self.projector.written(
-            [memory for memory, _ in live.values()], list(gone.items()), sequences, words=_words(live.values())
-        )
+                live[result.memory.id] = result.memory
+        return await self.projector.written(list(live.values()), list(gone.items()), sequences)
 
 
 def _buries(write: Write) -> bool:
     return isinstance(write, ImportMemory) and write.deleted
-
-
-def _words(
-    live: Iterable[tuple[Memory, Sequence[tuple[str, str]] | None]],
-) -> list[Sequence[tuple[str, str]]] | None:
-    words = [pairs for _, pairs in live]
-    known = [pairs for pairs in words if pairs is not None]
-    return known if len(known) == len(words) else None
 
 
 async def until_not_stale(attempt: Callable[[], Awaitable[_T]], what: str) -> _T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 from sfm_core.errors import BackendError
@@ -66,22 +66,22 @@ class Projection:
         live: Sequence[Memory],
         gone: Sequence[tuple[str, int]],
         *,
-        words: Iterable[Sequence[tuple[str, str]]] | None = None,
+        just_written: bool = False,
     ) -> None:
         """Project the newest versions `live`, and the deletions `gone` as (id, version).
 
         Args:
             live: memories that are to be found.
             gone: ids that are not, with the version of the tombstone or erasure.
-            words: the words of each of `live`, when the caller has them at hand.
+            just_written: the storage has noted the words of `live` with the write.
 
         Raises:
             BackendError: a projection or the embedder is down.
         """
-        if self._vocabulary is not None and live:
+        if self._vocabulary is not None and live and not just_written:
             fresh: dict[str, dict[tuple[str, str], None]] = {}
-            for memory, pairs in zip(live, words if words is not None else map(self._words, live), strict=True):
-                fresh.setdefault(memory.namespace, {}).update(dict.fromkeys(pairs))
+            for memory in live:
+                fresh.setdefault(memory.namespace, {}).update(dict.fromkeys(self._words(memory)))
             for namespace, found in fresh.items():
                 await self._vocabulary.add_words(namespace, found)
         if self.vectors is not None:

@@ -107,8 +107,6 @@ class Projector:
         live: Sequence[Memory],
         gone: Sequence[tuple[str, int]],
         sequences: Iterable[int],
-        *,
-        words: Iterable[Sequence[tuple[str, str]]] | None = None,
     ) -> bool:
         """Project what this process just wrote; return whether the projections hold it now.
 
@@ -121,7 +119,7 @@ class Projector:
             return True
         if live or gone:
             try:
-                await self._projection.apply(live, gone, words=words)
+                await self._projection.apply(live, gone, just_written=True)
             except Exception as error:  # noqa: BLE001  the write is durable and is acknowledged, whatever failed here
                 self._note_failure(error)
                 self.kick()
