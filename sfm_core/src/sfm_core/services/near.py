@@ -19,6 +19,8 @@ FLOOR = 0.3
 MOST = 20
 ASKED = 24
 """Only so many words of a question get near words: a long text is found by its own."""
+_CLOSEST = 0.99
+"""Below 1, so that a word outranks one that only has the same vector (rare words of equal pieces have)."""
 _REMEMBERED = 256
 _SMALL = 2000
 _PATIENCE = 20.0
@@ -124,7 +126,7 @@ class _Index:
             for word, found in zip(missing, self.index.nearest(missing, limit=MOST, floor=FLOOR), strict=True):
                 weights: dict[str, float] = {}
                 for position, cosine in found:
-                    weights.setdefault(self.stems[position], (cosine - FLOOR) / (1 - FLOOR))
+                    weights.setdefault(self.stems[position], min(_CLOSEST, (cosine - FLOOR) / (1 - FLOOR)))
                 self._known[word] = weights
         return {word: self._known[word] for word in words}
 
