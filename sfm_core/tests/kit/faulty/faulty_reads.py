@@ -119,6 +119,13 @@ class NullsFirst(ListChanging):
         return sorted(memories, key=lambda one: one.position is not None)
 
 
+@fault("test_a_list_of_the_past_has_the_same_order_and_pages")
+class ListsThePastByThePresent(ListChanging):
+    def change(self, memories: Any, options: Any) -> Any:
+        newest = self._state.records
+        return sorted(memories, key=lambda one: str(newest[one.id].memory.position)) if options.get("as_of") else memories
+
+
 @fault("test_pages_join_to_the_whole_list")
 class RepeatsTheEdge(InmemoryStorage):
     async def list(self, scope: Any, *, limit: int, **options: Any) -> Any:
