@@ -123,7 +123,9 @@ class NullsFirst(ListChanging):
 class ListsThePastByThePresent(ListChanging):
     def change(self, memories: Any, options: Any) -> Any:
         newest = self._state.records
-        return sorted(memories, key=lambda one: str(newest[one.id].memory.position)) if options.get("as_of") else memories
+        return (
+            sorted(memories, key=lambda one: str(newest[one.id].memory.position)) if options.get("as_of") else memories
+        )
 
 
 @fault("test_pages_join_to_the_whole_list")
