@@ -87,6 +87,7 @@ REFUSED = [
     ("payload", deep(10_000), "payload"),
     ("payload", doubling(), "payload"),
     ("payload", {"a": "x" * (256 * 1024)}, "payload"),
+    ("payload", {"a": [[]] * 10**6}, "payload"),
     ("content", "x" * (MEBI + 1), "content"),
     ("content", "é" * (MEBI // 2) + "x", "content"),
 ]

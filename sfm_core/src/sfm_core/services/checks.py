@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -187,25 +187,27 @@ def check_levels(top: Mapping[Any, Any], field: str, *, most_bytes: int, depth: 
 
     Raises:
         InvalidInput: naming the path of the culprit.
-        LimitExceeded: too deep, or more containers in one level (shared ones count each time) than `most_bytes` can hold.
+        LimitExceeded: too deep, or more values (shared ones count each time) than `most_bytes` of JSON can hold.
     """
-    level: list[tuple[str, object]] = [(field, top)]
+    level: list[tuple[str, Collection[object]]] = [(field, top)]
+    left = most_bytes // 2 + 1  # a value and what divides it from the next take two bytes
     for _ in range(depth):
-        below: list[tuple[str, object]] = []
+        below: list[tuple[str, Collection[object]]] = []
         for path, value in level:
+            left -= len(value)
+            if left < 0:
+                raise _too_large(field, "too many values", f"at most {most_bytes} bytes of JSON")
             below += _children(path, value)
-            if len(below) > most_bytes:
-                raise _too_large(field, f"more than {most_bytes} values", f"at most {most_bytes} bytes of JSON")
         if not below:
             return
         level = below
     raise _too_large(field, f"more than {depth} levels", f"at most {depth} levels")
 
 
-def _children(path: str, value: object) -> Iterable[tuple[str, object]]:
+def _children(path: str, value: Collection[object]) -> Iterable[tuple[str, Collection[object]]]:
     """Yield the containers inside a container, after checking its plain values and keys."""
     pairs: Iterable[tuple[object, object]]
-    pairs = value.items() if isinstance(value, Mapping) else enumerate(value)  # type: ignore[arg-type]
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
     for key, child in pairs:
         name = f"{path}.{key}"
         if isinstance(value, Mapping):
