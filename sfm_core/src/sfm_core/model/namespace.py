@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -24,14 +25,17 @@ def check_namespace(value: object, field: str = "namespace") -> str:
     Raises:
         InvalidInput: naming `field`.
     """
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAMESPACE:
-        raise InvalidInput.of(field, value, _ALLOWED)
-    for segment in value.split("/"):
-        if segment in ("", ".", "..") or "*" in segment or segment != segment.strip():
-            raise InvalidInput.of(field, value, _ALLOWED)
-    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in value):
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAMESPACE or not _is_well_formed(value):
         raise InvalidInput.of(field, value, _ALLOWED)
     return value
+
+
+@lru_cache(maxsize=4096)
+def _is_well_formed(value: str) -> bool:
+    for segment in value.split("/"):
+        if segment in ("", ".", "..") or "*" in segment or segment != segment.strip():
+            return False
+    return not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in value)
 
 
 class Scope(Struct, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from Stemmer import algorithms
 
 __all__ = ["ENGLISH", "STOP_WORDS", "algorithm_of"]
@@ -31,6 +33,7 @@ STOP_WORDS = frozenset(
 )
 
 
+@lru_cache(maxsize=64)
 def algorithm_of(language: str) -> str | None:
     """Return the Snowball algorithm for a language's name or ISO 639-1 code, None when there is none."""
     name = language.strip().lower()
