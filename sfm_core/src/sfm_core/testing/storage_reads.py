@@ -176,7 +176,7 @@ class ListTests(Suite):
         then = ids_of((await self.listed(backend, order=order)).memories)
         changed = replacing(stored[0], importance=0.9, position=99, occurred_at=at(99), time=at(60))
         await store(backend, changed, remove(stored[5], time=at(60)))
-        past = {"order": order, "as_of": at(50)}
+        past: dict[str, Any] = {"order": order, "as_of": at(50)}
         assert ids_of((await self.listed(backend, **past)).memories) == then
         assert [id for page in await self.pages(backend, 5, **past) for id in ids_of(page)] == then
 
