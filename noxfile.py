@@ -124,7 +124,7 @@ def conformance(session: nox.Session, plugin: str) -> None:
 def fault(session: nox.Session) -> None:
     """The crash and fault tests of every distribution: minutes by nature, so on one Python."""
     sync(session, "--all-packages", "--group=test")
-    session.env["SFM_TEST_KILLS"] = "100"
+    session.env["SFM_TEST_KILLS"] = "50"
     pytest(session, "-m", "slow")
 
 
