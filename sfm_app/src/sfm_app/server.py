@@ -193,6 +193,9 @@ def _serve_alone(worker: Worker, listener: socket.socket) -> None:
     except SystemExit as stop:
         if stop.code:
             raise _reason(server.application, worker) from None
+    # Older releases of uvicorn return as after a graceful stop when the application could not start.
+    if not server.started and server.application is not None and server.application.failure is not None:
+        raise _reason(server.application, worker)
 
 
 def _work(worker: Worker, listener: socket.socket) -> None:
