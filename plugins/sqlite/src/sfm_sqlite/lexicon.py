@@ -14,8 +14,8 @@ _MOST = 100_000
 
 _FIND_TERM = "SELECT num FROM terms WHERE key = ? AND stem = ?"
 _ADD_TERM = "INSERT INTO terms (key, stem) VALUES (?, ?)"
-_ADD_WORD = """INSERT INTO words (ns, key, word, stem) SELECT ?1, ?2, ?3, ?4
-    WHERE NOT EXISTS (SELECT 1 FROM words WHERE ns = ?1 AND key = ?2 AND word = ?3 AND stem = ?4)"""
+_ADD_WORD = """INSERT INTO words (ns, key, word, stem) SELECT ?, ?, ?, ?
+    WHERE NOT EXISTS (SELECT 1 FROM words WHERE ns = ? AND key = ? AND word = ? AND stem = ?)"""
 
 
 class Lexicon:
@@ -52,7 +52,7 @@ class Lexicon:
         if not new:
             return False
         rows = [(ns, key_of(f"{word}\0{stem}"), word, stem) for word, stem in new]
-        added = self._connection.executemany(_ADD_WORD, rows).rowcount
+        added = self._connection.executemany(_ADD_WORD, [row + row for row in rows]).rowcount
         if self._word_count >= _MOST:
             self.forget()
         self._words.setdefault(namespace, set()).update(map(hash, new))
