@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from sfm_core.config.backends import plan_configs
 from sfm_core.config.env import Environment
-from sfm_core.config.modes import Indexing, Plan, Role, make_plan
+from sfm_core.config.modes import Plan, Role, make_plan
 from sfm_core.config.paths import prepare_data_dir
 from sfm_core.config.settings import Settings, load_settings, override_variables
 from sfm_core.embed_function import EmbedFunction, FunctionEmbedding
@@ -183,8 +183,3 @@ async def open_memory(
         if reindex:
             await runtime.services.maintenance.reindex(EVERYTHING)
         yield AgentMemory(runtime.services, principal)
-
-
-def consumes(plan: Plan) -> bool:
-    """Whether a consumer of the event bus, not the writing process, keeps the projections."""
-    return plan.indexing is Indexing.CONSUMER
