@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sfm_core.errors import ConfigError
+from sfm_core.errors import CapabilityNotSupported
+from sfm_core.model.namespace import ALL
 from sfm_core.plugins.types import OpenContext
 from sfm_core.testing.events import change_events, drain
 from sfm_core.testing.fakes import SettableClock
@@ -54,9 +55,9 @@ async def test_dead_letters_are_bounded() -> None:
     assert [letter.error for letter in await bus.dead_letters("index", limit=9)] == ["reason 2", "reason 3"]
 
 
-async def test_vectors_are_not_opened_without_a_space() -> None:
-    """The error says so."""
+async def test_vectors_without_a_space_are_an_index_of_words() -> None:
+    """A search for neighbours is refused by name."""
     [spec] = plugin.sfm_vectors()
-    with pytest.raises(ConfigError, match="inmemory/vectors"):
-        async with spec.open(InmemoryConfig(), OpenContext()):
-            pass
+    async with spec.open(InmemoryConfig(), OpenContext()) as vectors:
+        with pytest.raises(CapabilityNotSupported, match="inmemory/vectors"):
+            await vectors.search(ALL, [1.0], limit=1)

@@ -146,7 +146,7 @@ FULL_DISK = textwrap.dedent(
             assert await storage.get([one.id for one in stored], now=NOW) == stored
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             stored += await store(storage, put("after"))
-            [space] = await storage.namespaces(ALL)
+            [space] = await storage.namespaces(ALL, now=NOW)
             assert space.memories == len(stored), (space, len(stored))
         async with open_storage(SqliteConfig(), OpenContext(data_dir=Path(sys.argv[1]))) as storage:
             assert await storage.get([one.id for one in stored], now=NOW) == stored

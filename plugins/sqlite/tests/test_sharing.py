@@ -69,7 +69,7 @@ async def test_threads_tasks_and_processes_lose_nothing(opening: Callable[..., A
                 *(loop.run_in_executor(pool, in_process, number) for number in range(2)),
             )
             expected = 8 * TASKS * ROUNDS + 2 * 16 + 1
-            [space] = await watching.namespaces(ALL)
+            [space] = await watching.namespaces(ALL, now=NOW)
             assert (space.memories, space.deleted) == (expected, 0)
             query = TextQuery((WordGroup((("shared", 1.0), ("same", 1.0))),))
             found = await watching.search_text(ALL, query, filter=None, limit=9999, now=NOW)

@@ -20,6 +20,7 @@ __all__ = [
     "Forbidden",
     "IdempotencyMismatch",
     "InvalidInput",
+    "LeaseLost",
     "LimitExceeded",
     "NotFound",
     "PluginError",
@@ -122,6 +123,10 @@ class StaleVersion(Conflict):
 
 class IdempotencyMismatch(Conflict):
     """The idempotency key was used for another request."""
+
+
+class LeaseLost(Conflict):
+    """A write was fenced by a lease that is not the current one any more; nothing was written."""
 
 
 class NotFound(BackendError):

@@ -38,6 +38,10 @@ class InmemoryCache:
         for key, value in values.items():
             self._store(key, _Entry(value, until))
 
+    async def add(self, values: Mapping[str, bytes], *, ttl: float) -> None:
+        """Store those of `values` whose key holds nothing."""
+        await self.set({key: value for key, value in values.items() if self._live(key) is None}, ttl=ttl)
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove `keys`."""
         for key in keys:

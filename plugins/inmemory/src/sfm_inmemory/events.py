@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
+from zlib import crc32
+
+from msgspec.structs import replace
 
 from sfm_core.model.event import Event
 from sfm_core.ports.events import DeadLetter, Delivery
@@ -14,22 +17,25 @@ from sfm_core.ports.events import DeadLetter, Delivery
 __all__ = ["InmemoryEvents", "InmemorySubscription"]
 
 
+_LANES = 8
+
+
 class _Group:
     """What one consumer group has to work on: `waiting` in order, `taken` by members, `dead` given up."""
 
     def __init__(self, held: Sequence[Event], limit: int) -> None:
-        self.waiting = deque(Delivery(event, object()) for event in held)
+        self.waiting = deque(map(_delivery, held))
         self.taken: dict[object, tuple[InmemorySubscription, Delivery]] = {}
         self.dead: deque[DeadLetter] = deque(maxlen=limit)
 
     def take(self, member: InmemorySubscription, limit: int) -> list[Delivery]:
-        """Hand out waiting deliveries, those of a namespace only to the member that already holds some of it."""
-        owners = {_namespace(delivery): owner for owner, delivery in self.taken.values()}
+        """Hand out waiting deliveries, those of a lane only to the member that already holds some of it."""
+        owners = {delivery.lane: owner for owner, delivery in self.taken.values()}
         given: list[Delivery] = []
         left: deque[Delivery] = deque()
         while self.waiting and len(given) < limit:
             delivery = self.waiting.popleft()
-            if owners.get(_namespace(delivery), member) is member:
+            if owners.get(delivery.lane, member) is member:
                 given.append(delivery)
                 self.taken[delivery.token] = (member, delivery)
             else:
@@ -42,7 +48,7 @@ class _Group:
         held = [delivery for owner, delivery in self.taken.values() if owner is member]
         for delivery in held:
             del self.taken[delivery.token]
-        again = [Delivery(d.event, d.token, d.attempt + 1, d.raw) for d in held]
+        again = [replace(delivery, attempt=delivery.attempt + 1) for delivery in held]
         self.waiting.extendleft(reversed(again))
 
 
@@ -64,7 +70,7 @@ class InmemoryEvents:
         async with self._news:
             self._held.extend(events)
             for group in self._groups.values():
-                group.waiting.extend(Delivery(event, object()) for event in events)
+                group.waiting.extend(map(_delivery, events))
                 while len(group.waiting) > self._retained:
                     group.waiting.popleft()
             self._news.notify_all()
@@ -79,6 +85,13 @@ class InmemoryEvents:
             async with self._news:
                 self._group(group).give_back(member)
                 self._news.notify_all()
+
+    async def lag(self, group: str) -> Mapping[str, int]:
+        """Return how many events of each lane a group has not committed."""
+        state = self._groups.get(group) or _Group(self._held, self._retained)
+        behind = Counter(delivery.lane for delivery in state.waiting)
+        behind.update(delivery.lane for _, delivery in state.taken.values())
+        return {lane: behind[lane] for lane in map(str, range(_LANES))}
 
     async def check(self) -> None:
         """Answer."""
@@ -123,7 +136,7 @@ class InmemorySubscription:
         return given
 
     async def commit(self, deliveries: Sequence[Delivery]) -> None:
-        """Mark deliveries as done, and let other members have the rest of their namespaces."""
+        """Mark deliveries as done, and let other members have the rest of their lanes."""
         async with self._news:
             for delivery in deliveries:
                 self._group.taken.pop(delivery.token, None)
@@ -136,5 +149,6 @@ class InmemorySubscription:
         await self.commit([delivery])
 
 
-def _namespace(delivery: Delivery) -> str | None:
-    return delivery.event.data.namespace if delivery.event is not None else None
+def _delivery(event: Event) -> Delivery:
+    lane = crc32(event.data.namespace.encode("utf-8", "surrogatepass")) % _LANES
+    return Delivery(event, object(), lane=str(lane))

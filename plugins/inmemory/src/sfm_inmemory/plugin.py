@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sfm_core.errors import ConfigError
 from sfm_core.plugins.specs import hookimpl
 from sfm_core.plugins.types import BackendSpec, OpenContext, PluginInfo, Port
 from sfm_core.ports.events import EventsCapability
@@ -28,8 +27,6 @@ async def _open_storage(config: InmemoryConfig, context: OpenContext) -> AsyncIt
 async def _open_vectors(config: InmemoryConfig, context: OpenContext) -> AsyncIterator[Any]:
     from sfm_inmemory.vectors import InmemoryVectors
 
-    if context.space is None:
-        raise ConfigError("inmemory/vectors: opened without saying what its vectors are")
     yield InmemoryVectors(context.space)
 
 
@@ -56,7 +53,7 @@ def sfm_plugin_info() -> PluginInfo:
 @hookimpl
 def sfm_storage() -> Sequence[BackendSpec]:
     """Offer the storage: all abilities but durability and sharing."""
-    able = frozenset({StorageCapability.FULL_TEXT, StorageCapability.VOCABULARY, StorageCapability.MATCHING})
+    able = frozenset(StorageCapability) - {StorageCapability.DURABLE, StorageCapability.SHARED}
     return [
         BackendSpec(port=Port.STORAGE, name="inmemory", config=InmemoryConfig, open=_open_storage, capabilities=able)
     ]
@@ -64,8 +61,8 @@ def sfm_storage() -> Sequence[BackendSpec]:
 
 @hookimpl
 def sfm_vectors() -> Sequence[BackendSpec]:
-    """Offer the exact vector search."""
-    able = frozenset({VectorsCapability.AMONG, VectorsCapability.FILTER, VectorsCapability.EXACT})
+    """Offer the exact vector search: all abilities but durability and sharing."""
+    able = frozenset(VectorsCapability) - {VectorsCapability.DURABLE, VectorsCapability.SHARED}
     return [
         BackendSpec(port=Port.VECTORS, name="inmemory", config=InmemoryConfig, open=_open_vectors, capabilities=able)
     ]

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
-from sfm_core.errors import IdempotencyMismatch, SfmError
+from sfm_core.errors import IdempotencyMismatch, LeaseLost, SfmError
 from sfm_core.model.event import Change
 from sfm_core.model.filter import Filter, matches
 from sfm_core.model.link import Direction, Link
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
-from sfm_core.ports.storage import Candidate, Listing, NamespaceStats, Order, Result, Stored, TextHit, TextQuery
+from sfm_core.ports.storage import Candidate, Lease, Listing, NamespaceStats, Order, Result, Stored, TextHit, TextQuery
 from sfm_core.ports.writes import Applied, AppliedLink, Idempotency, Operation, Replayed, Write
-from sfm_inmemory.fulltext import rank
+from sfm_inmemory.fulltext import Document, rank
 from sfm_inmemory.paging import decode, encode, read_place, sort_key
 from sfm_inmemory.state import Answered, Record, State, is_live
-from sfm_inmemory.threads import candidate, neighbours
+from sfm_inmemory.threads import neighbours
 from sfm_inmemory.writing import Writer
 
 __all__ = ["InmemoryStorage"]
 
 
 class InmemoryStorage:
-    """The storage port with full text, matching and vocabulary. One event loop at a time."""
+    """The storage port with full text, matching, vocabulary and leases. One event loop at a time.
 
-    def __init__(self) -> None:
+    Args:
+        clock: seconds that only rise; leases are judged by them.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._state = State()
         self._writer = Writer(self._state)
         self._cursors: dict[str, int] = {}
+        self._leases: dict[str, tuple[Lease, float]] = {}
+        self._clock = clock
 
     async def apply(
         self, writes: Sequence[Write], *, atomic: bool = True, idempotency: Idempotency | None = None
@@ -130,9 +137,27 @@ class InmemoryStorage:
         """Return how far a consumer has come."""
         return self._cursors.get(name, 0)
 
-    async def save_cursor(self, name: str, sequence: int) -> None:
-        """Note how far a consumer has come."""
+    async def save_cursor(self, name: str, sequence: int, *, fence: Lease | None = None) -> None:
+        """Note how far a consumer has come: see the port."""
+        if fence is not None and self._running(fence.name) != fence:
+            raise LeaseLost(f"inmemory/storage: lease {fence.name} with token {fence.token} is not the current one")
         self._cursors[name] = max(sequence, self._cursors.get(name, 0)) if sequence else 0
+
+    async def acquire_lease(self, name: str, holder: str, *, seconds: float) -> Lease | None:
+        """Take or renew a lease: see the port."""
+        lease = self._running(name)
+        if lease is None:
+            last, _ = self._leases.get(name, (Lease(name, holder, 0), 0.0))
+            lease = Lease(name, holder, last.token + 1)
+        elif lease.holder != holder:
+            return None
+        self._leases[name] = lease, self._clock() + seconds
+        return lease
+
+    async def release_lease(self, lease: Lease) -> None:
+        """Free a lease that is the current one."""
+        if self._running(lease.name) == lease:
+            self._leases[lease.name] = lease, self._clock()
 
     async def operation(self, id: str) -> Operation | None:
         """Return an operation, with the figures of its writes so far."""
@@ -148,10 +173,10 @@ class InmemoryStorage:
         members = sorted(self._state.members.get(id, {}).items())
         return [member for member in members if after is None or member[0] > after][:limit]
 
-    async def namespaces(self, scope: Scope) -> list[NamespaceStats]:
+    async def namespaces(self, scope: Scope, *, now: datetime) -> list[NamespaceStats]:
         """Return the namespaces of `scope` that hold anything, with their counts."""
         names = sorted(name for name, ids in self._state.in_namespace.items() if ids and scope.covers(name))
-        return [self._stats(name) for name in names]
+        return [self._stats(name, now) for name in names]
 
     async def scan(self, scope: Scope, *, now: datetime, batch: int = 1000) -> AsyncIterator[Sequence[Stored]]:
         """Page through the newest versions of all memories of `scope`, by id."""
@@ -169,7 +194,8 @@ class InmemoryStorage:
     ) -> list[TextHit]:
         """Return the best memories by words: see the port."""
         records = [record for record in self._records(scope) if is_live(record.newest, now)]
-        return rank(records, query, await self.matching(scope, filter=filter, limit=len(records), now=now), limit)
+        documents = [Document(record.memory.id, record.terms, len(record.analysis.stems)) for record in records]
+        return rank(documents, query, await self.matching(scope, filter=filter, limit=len(records), now=now), limit)
 
     async def authors(self, scope: Scope, keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """Return the authors that `keys` stand for."""
@@ -188,10 +214,10 @@ class InmemoryStorage:
         found: dict[str, Candidate] = {}
         for id, record in asked.items():
             before, after = neighbours(self._state, record, now) if around else ((), ())
-            found[id] = candidate(record, before, after)
+            found[id] = Candidate.of(record.memory, record.analysis, before, after)
             for other in (self._state.records[n] for n in (*before, *after) if n not in asked):
                 if filter is None or matches(filter, other.memory):
-                    found[other.memory.id] = candidate(other)
+                    found[other.memory.id] = Candidate.of(other.memory, other.analysis)
         return found
 
     async def in_period(
@@ -289,13 +315,17 @@ class InmemoryStorage:
             return None
         return stored.memory
 
-    def _stats(self, name: str) -> NamespaceStats:
+    def _running(self, name: str) -> Lease | None:
+        lease, until = self._leases.get(name, (None, 0.0))
+        return lease if until > self._clock() else None
+
+    def _stats(self, name: str, now: datetime) -> NamespaceStats:
         records = [self._state.records[id] for id in self._state.in_namespace[name]]
-        alive = {record.memory.id for record in records if not record.newest.deleted}
+        alive = {record.memory.id for record in records if is_live(record.newest, now)}
         return NamespaceStats(
             namespace=name,
             memories=len(alive),
-            deleted=len(records) - len(alive),
+            deleted=sum(record.newest.deleted for record in records),
             versions=sum(len(record.versions) for record in records),
             links=sum(key[0] in alive and key[1] in alive for key in self._state.links),
         )

@@ -1,17 +1,21 @@
-"""The vector index in memory: one matrix of unit rows, scanned whole."""
+"""The vector index in memory: one matrix of unit rows, scanned whole; and the terms of each point."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from msgspec import Struct
 
+from sfm_core.errors import CapabilityNotSupported
 from sfm_core.model.filter import Filter, matches
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
+from sfm_core.ports.storage import TextHit, TextQuery
 from sfm_core.ports.vectors import Point, Space, VectorHit
+from sfm_inmemory.fulltext import Document, rank
 
 __all__ = ["InmemoryVectors"]
 
@@ -24,12 +28,18 @@ class _Row(Struct, frozen=True):
     version: int
     namespace: str
     memory: Memory
+    has_vector: bool
+    document: Document
 
 
 class InmemoryVectors:
-    """The vectors port, exact, with `among` and `filter` applied before the best are taken."""
+    """The vectors port, exact, with `among` and `filter` applied before the best are taken, and with words.
 
-    def __init__(self, space: Space) -> None:
+    Args:
+        space: what the vectors are; None for an index of words alone.
+    """
+
+    def __init__(self, space: Space | None) -> None:
         self._space = space
         self._forget()
 
@@ -57,11 +67,14 @@ class InmemoryVectors:
         filter: Filter | None = None,
     ) -> list[VectorHit]:
         """Return the nearest points: see the port."""
+        if self._space is None:
+            raise CapabilityNotSupported("inmemory/vectors: the index was opened without a space: it holds words alone")
         wanted = None if among is None else set(among)
         kept = [
             number
             for number, row in enumerate(self._rows)
-            if scope.covers(row.namespace)
+            if row.has_vector
+            and scope.covers(row.namespace)
             and (wanted is None or row.id in wanted)
             and (filter is None or matches(filter, row.memory))
         ]
@@ -71,6 +84,14 @@ class InmemoryVectors:
         found = ((self._rows[number], cosine) for number, cosine in zip(kept, cosines, strict=True))
         hits = sorted((VectorHit(row.id, row.version, cosine) for row, cosine in found), key=_best_first)
         return hits[:limit]
+
+    async def search_text(
+        self, scope: Scope, query: TextQuery, *, limit: int, filter: Filter | None = None
+    ) -> list[TextHit]:
+        """Return the best points by words, by the formula of the storage port."""
+        rows = [row for row in self._rows if scope.covers(row.namespace)]
+        passing = [row.id for row in rows if filter is None or matches(filter, row.memory)]
+        return rank([row.document for row in rows], query, passing, limit)
 
     async def versions(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the stored version of each of `ids` that has a point."""
@@ -95,20 +116,21 @@ class InmemoryVectors:
         self._versions: dict[str, int] = {}
         self._places: dict[str, int] = {}
         self._rows: list[_Row] = []
-        self._matrix: Any = np.zeros((0, self._space.dimension), dtype=np.float32)
+        self._dimension = self._space.dimension if self._space is not None else 0
+        self._matrix: Any = np.zeros((0, self._dimension), dtype=np.float32)
 
     def _write(self, point: Point) -> None:
-        row = _Row(point.id, point.version, point.namespace, point.memory)
+        document = Document(point.id, Counter(point.terms), len(point.terms))
+        row = _Row(point.id, point.version, point.namespace, point.memory, point.vector is not None, document)
         place = self._places.setdefault(point.id, len(self._rows))
         if place == len(self._rows):
             self._rows.append(row)
         self._rows[place] = row
-        unit = _unit(point.vector)
         if place >= len(self._matrix):
-            grown = np.zeros((max(_FIRST_ROWS, 2 * place), self._space.dimension), dtype=np.float32)
+            grown = np.zeros((max(_FIRST_ROWS, 2 * place), self._dimension), dtype=np.float32)
             grown[:place] = self._matrix[:place]
             self._matrix = grown
-        self._matrix[place] = unit
+        self._matrix[place] = 0.0 if point.vector is None else _unit(point.vector)
 
     def _remove(self, id: str) -> None:
         place = self._places.pop(id, None)

@@ -156,5 +156,9 @@ CREATE TABLE words (num INTEGER PRIMARY KEY, ns INTEGER, key INTEGER, word TEXT,
 CREATE INDEX words_key ON words (ns, key) WHERE ns IS NOT NULL;
 """
 
-STEPS: tuple[str, ...] = (_BASE,)
+_LEASES = """
+CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
+"""
+
+STEPS: tuple[str, ...] = (_BASE, _LEASES)
 """Step n (from 1) brings a file from version n - 1 to n; a released step never changes."""

@@ -10,9 +10,9 @@ from msgspec import Struct, field
 from sfm_core.model.namespace import Scope
 from sfm_sqlite.ledger import Ledger
 
-__all__ = ["Noted", "Notes"]
+__all__ = ["CURSOR", "Noted", "Notes"]
 
-_CURSOR = """INSERT INTO cursors (name, sequence) VALUES (:name, :sequence)
+CURSOR = """INSERT INTO cursors (name, sequence) VALUES (:name, :sequence)
     ON CONFLICT (name) DO UPDATE SET sequence = CASE WHEN :reset THEN :sequence ELSE max(sequence, :sequence) END"""
 
 Word = tuple[str, str]
@@ -51,6 +51,11 @@ class Notes:
                 reset, sequence = noted.cursors.get(name, (False, 0))
                 stored = sequence if reset else max(stored, sequence)
         return stored
+
+    def forget_cursor(self, name: str) -> None:
+        """Forget what is noted of a cursor: it was reset in the store."""
+        with self._lock:
+            self._noted.cursors.pop(name, None)
 
     def add_words(self, namespace: str, words: Iterable[Word]) -> None:
         """Note words that are not stored."""
@@ -92,6 +97,6 @@ class Notes:
     def write(self, ledger: Ledger, noted: Noted) -> None:
         """Store what was taken, inside the writer's transaction."""
         for name, (reset, sequence) in noted.cursors.items():
-            ledger.connection.execute(_CURSOR, {"name": name, "sequence": sequence, "reset": reset})
+            ledger.connection.execute(CURSOR, {"name": name, "sequence": sequence, "reset": reset})
         for namespace, words in noted.words.items():
             ledger.add_words(namespace, sorted(words))

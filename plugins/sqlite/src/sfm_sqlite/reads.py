@@ -38,12 +38,14 @@ _AT = f"""SELECT {CURRENT} FROM {FROM_CURRENT} WHERE r.ns = (SELECT num FROM nam
 _PLACED = f"""SELECT b.coordinate, r.id, r.num FROM {FROM_CURRENT} WHERE r.ns = (SELECT num FROM namespaces WHERE name = ?)
     AND r.coordinate IS NOT NULL AND r.deleted = 0 AND (r.expires_at IS NULL OR r.expires_at > ?)"""  # noqa: S608
 _BY_NUMBER = f"SELECT {CURRENT} FROM {FROM_CURRENT} WHERE r.num = ?"  # noqa: S608
-_STATS = """SELECT n.name, a.held, coalesce(l.held, 0), coalesce(p.held, 0), coalesce(k.held, 0) FROM namespaces n
-    JOIN (SELECT ns, count(*) AS held FROM records GROUP BY ns) a ON a.ns = n.num
-    LEFT JOIN (SELECT ns, count(*) AS held FROM records WHERE deleted = 0 GROUP BY ns) l ON l.ns = n.num
+_STATS = """SELECT n.name, a.live, a.deleted, a.held + coalesce(p.held, 0), coalesce(k.held, 0) FROM namespaces n
+    JOIN (SELECT ns, count(*) AS held, sum(deleted) AS deleted,
+        count(*) FILTER (WHERE deleted = 0 AND (expires_at IS NULL OR expires_at > ?)) AS live
+        FROM records GROUP BY ns) a ON a.ns = n.num
     LEFT JOIN (SELECT r.ns, count(*) AS held FROM past p JOIN records r ON r.num = p.num GROUP BY r.ns) p ON p.ns = n.num
     LEFT JOIN (SELECT l.ns, count(*) AS held FROM links l JOIN records s ON s.num = l.source
-        JOIN records t ON t.num = l.target WHERE s.deleted = 0 AND t.deleted = 0 GROUP BY l.ns) k ON k.ns = n.num"""
+        JOIN records t ON t.num = l.target WHERE s.deleted = 0 AND (s.expires_at IS NULL OR s.expires_at > ?)
+        AND t.deleted = 0 AND (t.expires_at IS NULL OR t.expires_at > ?) GROUP BY l.ns) k ON k.ns = n.num"""
 _ANY_VERSION = 2**63 - 1
 
 
@@ -140,13 +142,13 @@ def changes(reader: Reader, scope: Scope, *, after: int, limit: int) -> list[Cha
     ]
 
 
-def namespaces(reader: Reader, scope: Scope) -> list[NamespaceStats]:
+def namespaces(reader: Reader, scope: Scope, now: int) -> list[NamespaceStats]:
     """Read the namespaces that hold anything, with their counts."""
     test, values = within(scope, "n.num")
-    rows = reader.connection.execute(_STATS + f" WHERE {test} ORDER BY n.name", values)
+    rows = reader.connection.execute(_STATS + f" WHERE {test} ORDER BY n.name", (now, now, now, *values))
     return [
-        NamespaceStats(namespace=name, memories=live, deleted=all - live, versions=all + past, links=links)
-        for name, all, live, past, links in rows
+        NamespaceStats(namespace=name, memories=live, deleted=deleted, versions=versions, links=links)
+        for name, live, deleted, versions, links in rows
     ]
 
 

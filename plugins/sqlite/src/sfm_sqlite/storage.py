@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -18,13 +19,14 @@ from sfm_core.model.link import Direction, Link
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
 from sfm_core.plugins.types import OpenContext
-from sfm_core.ports.storage import Candidate, Listing, NamespaceStats, Order, Result, Stored, TextHit, TextQuery
+from sfm_core.ports.storage import Candidate, Lease, Listing, NamespaceStats, Order, Result, Stored, TextHit, TextQuery
 from sfm_core.ports.writes import Idempotency, Operation, Replayed, Write
 from sfm_sqlite import lists, operations, reads, vocabulary
 from sfm_sqlite.candidates import Candidates, authors
 from sfm_sqlite.codec import micros, micros_or_none
 from sfm_sqlite.config import SqliteConfig
 from sfm_sqlite.connect import connect, file_path, meaning, migrate, prepare_file
+from sfm_sqlite.leases import Leases
 from sfm_sqlite.ledger import WHERE
 from sfm_sqlite.links import links_in, links_of
 from sfm_sqlite.migrations import APPLICATION_ID, STEPS
@@ -44,15 +46,18 @@ _SHORT = 200
 
 
 class SqliteStorage:
-    """The storage port with full text, matching and vocabulary; durable, and shared between processes.
+    """The storage port with full text, matching, vocabulary and leases; durable, and shared between processes.
 
     BM25 is computed exactly, by the port's formula, by scanning the terms of the namespace in memory.
     """
 
-    def __init__(self, readers: Readers, writer: Writer | None, notes: Notes, *, word_bytes: int) -> None:
+    def __init__(
+        self, readers: Readers, writer: Writer | None, notes: Notes, leases: Leases, *, word_bytes: int
+    ) -> None:
         self._readers = readers
         self._writer = writer
         self._notes = notes
+        self._leases = leases
         self._word_bytes = word_bytes
         self._candidates = Candidates()
         self._search: TextSearch | None = None
@@ -61,9 +66,7 @@ class SqliteStorage:
         self, writes: Sequence[Write], *, atomic: bool = True, idempotency: Idempotency | None = None
     ) -> list[Result] | Replayed:
         """Carry out `writes`: see the port. Calls that wait together share a commit."""
-        if self._writer is None:
-            raise BackendError(f"{WHERE}: the storage was opened for reading only")
-        return await self._writer.apply(writes, atomic=atomic, idempotency=idempotency)
+        return await self._writable().apply(writes, atomic=atomic, idempotency=idempotency)
 
     async def answered(self, idempotency: Idempotency) -> Replayed | None:
         """Return what is kept with an idempotency key."""
@@ -133,9 +136,25 @@ class SqliteStorage:
         stored = self._one("SELECT coalesce(max(sequence), 0) FROM cursors WHERE name = ?", (name,))
         return self._notes.cursor(name, int(stored))
 
-    async def save_cursor(self, name: str, sequence: int) -> None:
-        """Note how far a consumer has come; stored with the next write, or on close."""
-        self._notes.save_cursor(name, sequence)
+    async def save_cursor(self, name: str, sequence: int, *, fence: Lease | None = None) -> None:
+        """Note how far a consumer has come; stored with the next write, or on close; with a fence at once."""
+        if fence is None:
+            self._notes.save_cursor(name, sequence)
+            return
+        self._writable()
+        await asyncio.to_thread(self._leases.save_cursor, name, sequence, fence)
+        if sequence == 0:
+            self._notes.forget_cursor(name)
+
+    async def acquire_lease(self, name: str, holder: str, *, seconds: float) -> Lease | None:
+        """Take or renew a lease: see the port."""
+        self._writable()
+        return await asyncio.to_thread(self._leases.acquire, name, holder, seconds)
+
+    async def release_lease(self, lease: Lease) -> None:
+        """Free a lease that is the current one."""
+        self._writable()
+        await asyncio.to_thread(self._leases.release, lease)
 
     async def operation(self, id: str) -> Operation | None:
         """Return an operation, with the figures of its writes so far."""
@@ -147,9 +166,9 @@ class SqliteStorage:
             limit, lambda reader: operations.members(reader.connection, id, limit=limit, after=after)
         )
 
-    async def namespaces(self, scope: Scope) -> list[NamespaceStats]:
+    async def namespaces(self, scope: Scope, *, now: datetime) -> list[NamespaceStats]:
         """Return the namespaces of `scope` that hold anything, with their counts."""
-        return await self._readers.later(lambda reader: reads.namespaces(reader, scope))
+        return await self._readers.later(lambda reader: reads.namespaces(reader, scope, micros(now)))
 
     async def scan(self, scope: Scope, *, now: datetime, batch: int = 1000) -> AsyncIterator[Sequence[Stored]]:
         """Page through the newest versions of all memories of `scope`, in the order they were first stored in."""
@@ -252,6 +271,11 @@ class SqliteStorage:
         if new:
             self._notes.add_words(namespace, new)
 
+    def _writable(self) -> Writer:
+        if self._writer is None:
+            raise BackendError(f"{WHERE}: the storage was opened for reading only")
+        return self._writer
+
     def _searcher(self) -> TextSearch:
         if self._search is None:
             from sfm_sqlite.textsearch import TextSearch  # brings NumPy, which not every process needs
@@ -292,9 +316,11 @@ async def open_storage(config: SqliteConfig, context: OpenContext) -> AsyncItera
     writer = None
     if connection is not None:
         writer = Writer(connection, path, notes, checkpoint_bytes=config.checkpoint_megabytes * 2**20)
+    leases = Leases(path, timeout=config.busy_timeout)
     try:
-        yield SqliteStorage(readers, writer, notes, word_bytes=config.word_memory_megabytes * 2**20)
+        yield SqliteStorage(readers, writer, notes, leases, word_bytes=config.word_memory_megabytes * 2**20)
     finally:
+        leases.close()
         readers.close()
         if writer is not None:
             writer.close()

@@ -64,7 +64,9 @@ class SqliteVectors:
         if not points:
             return
         space = self._known_space()
-        vectors = [point.vector for point in points]
+        vectors = [point.vector for point in points if point.vector is not None]
+        if len(vectors) < len(points):
+            raise CapabilityNotSupported(f"{WHERE}: a point has no vector, and words are not searched here")
 
         def write() -> None:
             packed = pack(vectors, space.dimension)

@@ -10,8 +10,8 @@ from sfm_core.plugins.types import Port
 from sfm_core.ports.cache import Cache, CacheCapability
 from sfm_core.ports.embedding import Embedding, EmbeddingCapability, WordVectors
 from sfm_core.ports.events import DeadLetters, Events, EventsCapability
-from sfm_core.ports.storage import FullText, Matching, Storage, StorageCapability, Vocabulary
-from sfm_core.ports.vectors import Vectors, VectorsCapability
+from sfm_core.ports.storage import FullText, Leases, Matching, Storage, StorageCapability, Vocabulary
+from sfm_core.ports.vectors import LexicalVectors, Vectors, VectorsCapability
 
 __all__ = ["CAPABILITIES", "missing_members", "protocols_of"]
 
@@ -32,8 +32,10 @@ _PORTS: Mapping[Port, type] = {
 
 _ABILITIES: Mapping[StrEnum, type] = {
     StorageCapability.FULL_TEXT: FullText,
+    StorageCapability.LEASES: Leases,
     StorageCapability.MATCHING: Matching,
     StorageCapability.VOCABULARY: Vocabulary,
+    VectorsCapability.FULL_TEXT: LexicalVectors,
     EventsCapability.DEAD_LETTERS: DeadLetters,
     EmbeddingCapability.TEXTS: Embedding,
     EmbeddingCapability.WORDS: WordVectors,

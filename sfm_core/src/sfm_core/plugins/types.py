@@ -49,7 +49,7 @@ class OpenContext(Struct, frozen=True, kw_only=True):
 
     Attributes:
         data_dir: the only folder where files may be written (created, mode 0700); None when the plan has none.
-        space: for the vectors port: what the vectors of the index must be.
+        space: for the vectors port: what the vectors of the index must be; None with FULL_TEXT: an index of words alone.
         create: whether schema may be created or migrated at start (False in `cloud_managed`).
         read_only: whether the backend is opened for inspection.
         rebuild: for the vectors port: open an index of another space too; `Vectors.clear(space)` follows before anything else.

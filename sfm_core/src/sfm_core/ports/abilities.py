@@ -1,4 +1,4 @@
-"""Optional abilities of a storage as small Protocols: ranking by words, naming what passes a filter, the vocabulary."""
+"""Optional abilities of a storage as small Protocols: ranking by words, naming what passes a filter, vocabulary, leases."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ from typing import Protocol
 from msgspec import Struct
 
 from sfm_core.model.filter import Filter
+from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
+from sfm_core.ports.writes import Analysis
 
-__all__ = ["Candidate", "FullText", "Matching", "TextHit", "TextQuery", "Vocabulary", "WordGroup"]
+__all__ = [
+    "Candidate",
+    "FullText",
+    "Lease",
+    "Leases",
+    "Matching",
+    "TextHit",
+    "TextQuery",
+    "Vocabulary",
+    "WordGroup",
+]
 
 
 class Candidate(Struct, frozen=True):
@@ -36,6 +48,29 @@ class Candidate(Struct, frozen=True):
     duration: bool
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, memory: Memory, analysis: Analysis, before: tuple[str, ...] = (), after: tuple[str, ...] = ()
+    ) -> Candidate:
+        """Return what ranking needs of a memory whose content was read as `analysis`."""
+        return cls(
+            id=memory.id,
+            version=memory.version,
+            namespace=memory.namespace,
+            author=memory.author,
+            thread=memory.thread,
+            position=memory.position,
+            occurred_at=memory.occurred_at,
+            importance=memory.importance,
+            created_at=memory.created_at,
+            length=analysis.length,
+            asks=analysis.asks,
+            time=analysis.time,
+            duration=analysis.duration,
+            before=before,
+            after=after,
+        )
 
 
 class WordGroup(Struct, frozen=True):
@@ -137,4 +172,43 @@ class Vocabulary(Protocol):
 
     async def add_words(self, namespace: str, words: Iterable[tuple[str, str]]) -> None:
         """Add words; known ones are skipped. May be made durable lazily."""
+        ...
+
+
+class Lease(Struct, frozen=True):
+    """The right to do the work called `name`, for a while. `token` rises with every change of hands, so that the work of a
+    holder that was overtaken can be told and refused (fencing)."""
+
+    name: str
+    holder: str
+    token: int
+
+
+class Leases(Protocol):
+    """Capability LEASES: one holder at a time, over all processes on the store.
+
+    Whether a lease still runs is judged by the store's clock alone, never by a caller's:
+    test_the_store_judges_whether_a_lease_runs. A lease lasts as long as the store does, over a close as over a kill:
+    test_a_lease_lasts_as_its_storage_does.
+    """
+
+    async def acquire_lease(self, name: str, holder: str, *, seconds: float) -> Lease | None:
+        """Take the lease `name` for `seconds` from now, or renew it; None while another holder's runs.
+
+        A holder whose own lease still runs keeps its token and has `seconds` from now. One that is free (never taken,
+        released or run out) gets a token above all before it, also when its last holder takes it again.
+
+        Args:
+            name: which work; 1 to 200 characters.
+            holder: who; unique to a process, 1 to 200 characters.
+            seconds: above 0.
+
+        Proven by test_a_lease_has_one_holder, test_a_holder_renews_its_lease, test_a_lease_that_ran_out_is_free,
+        test_tokens_rise_with_every_change_of_hands, test_racing_holders_get_one_lease and
+        test_holders_of_two_openings_get_one_lease.
+        """
+        ...
+
+    async def release_lease(self, lease: Lease) -> None:
+        """Free the lease at once; no effect when it is not the current one: test_only_the_current_lease_is_released."""
         ...

@@ -17,7 +17,10 @@ class CacheCapability(StrEnum):
 
 
 class Cache(Protocol):
-    """Bytes by text key. Keys are 1 to 512 characters; values up to 4 MiB; lifetimes above 0 seconds."""
+    """Bytes by text key. Keys are 1 to 512 characters; values up to 4 MiB; lifetimes above 0 seconds.
+
+    Keys are equal only when every code point is: test_no_key_reads_the_value_of_another.
+    """
 
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the values of `keys` in order, None for unknown and expired ones: test_an_expired_value_is_gone."""
@@ -25,6 +28,15 @@ class Cache(Protocol):
 
     async def set(self, values: Mapping[str, bytes], *, ttl: float) -> None:
         """Store `values` for `ttl` seconds, replacing what was there: test_a_later_value_replaces_an_earlier_one."""
+        ...
+
+    async def add(self, values: Mapping[str, bytes], *, ttl: float) -> None:
+        """As `set`, but a key that holds a live value or counter is left as it is, its lifetime too.
+
+        Atomic for each key: of racing calls one stores its value, and all read that: test_racing_adds_keep_the_first.
+
+        Proven by test_an_added_value_does_not_replace.
+        """
         ...
 
     async def delete(self, keys: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Protocol
@@ -26,12 +26,24 @@ class EventsCapability(StrEnum):
 
 
 class Delivery(Struct, frozen=True):
-    """One event as it came in. `raw` is set and `event` None when it could not be read; `token` is the bus's own."""
+    """One event as it came in.
+
+    Attributes:
+        event: what was published; None when it could not be read.
+        token: the bus's own.
+        attempt: 1 at first, higher when it is known to come again.
+        raw: the bytes, when they could not be read.
+        lane: which of the bus's ordered lines it came along (a partition): all events of one namespace are in one lane
+            (test_a_namespace_has_one_lane), a lane's events are delivered in the order they were published in
+            (test_a_lane_is_delivered_in_order), and to one member of a group at a time
+            (test_a_lane_is_in_one_hand_at_a_time).
+    """
 
     event: Event | None
     token: object
     attempt: int = 1
     raw: bytes | None = None
+    lane: str = ""
 
 
 class Subscription(Protocol):
@@ -45,7 +57,11 @@ class Subscription(Protocol):
         ...
 
     async def commit(self, deliveries: Sequence[Delivery]) -> None:
-        """Mark work as done; what is not committed is delivered again: test_what_is_not_committed_comes_again."""
+        """Mark work as done; what is not committed is delivered again: test_what_is_not_committed_comes_again.
+
+        In any order: a later delivery of a lane does not commit an earlier one (it may come again with it):
+        test_a_gap_in_what_was_committed_comes_again.
+        """
         ...
 
     async def reject(self, delivery: Delivery, *, error: str) -> None:
@@ -71,9 +87,20 @@ class Events(Protocol):
     def subscribe(self, group: str) -> AbstractAsyncContextManager[Subscription]:
         """Join consumer group `group`; each event goes to one member of each group: test_each_group_gets_every_event.
 
+        It may take a bus seconds until a new member has its share; meanwhile `receive` gives nothing.
+
         A group that is new starts at the oldest event that the bus holds.
 
         Proven by test_members_of_a_group_share_the_work and test_a_namespace_is_in_one_hand_at_a_time.
+        """
+        ...
+
+    async def lag(self, group: str) -> Mapping[str, int]:
+        """Return, for every lane of the topic, how many events `group` has not committed; all of them for a new group.
+
+        What members hold uncommitted counts. A lane without lag is there with 0. Needs no membership, and changes nothing.
+
+        Proven by test_the_lag_is_what_a_group_has_not_committed.
         """
         ...
 

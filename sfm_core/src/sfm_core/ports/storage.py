@@ -20,13 +20,25 @@ from sfm_core.model.filter import Filter
 from sfm_core.model.link import Direction, Link
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
-from sfm_core.ports.abilities import Candidate, FullText, Matching, TextHit, TextQuery, Vocabulary, WordGroup
+from sfm_core.ports.abilities import (
+    Candidate,
+    FullText,
+    Lease,
+    Leases,
+    Matching,
+    TextHit,
+    TextQuery,
+    Vocabulary,
+    WordGroup,
+)
 from sfm_core.ports.writes import Applied, AppliedLink, Idempotency, Operation, Replayed, Write
 
 __all__ = [
     "Applied",
     "Candidate",
     "FullText",
+    "Lease",
+    "Leases",
     "Listing",
     "Matching",
     "NamespaceStats",
@@ -53,6 +65,8 @@ class StorageCapability(StrEnum):
     """Keeps the distinct words of each namespace (`Vocabulary`): near words need it."""
     MATCHING = "matching"
     """Names all ids that pass a filter (`Matching`): lets a vector search be restricted before top-k."""
+    LEASES = "leases"
+    """Lets one process at a time do a piece of work (`Leases`): the relay needs it."""
     DURABLE = "durable"
     """Acknowledged writes survive `kill -9` and power loss."""
     SHARED = "shared"
@@ -88,7 +102,10 @@ class Stored(Struct, frozen=True, kw_only=True):
 
 
 class NamespaceStats(Struct, frozen=True, kw_only=True):
-    """Counts of one namespace: live memories, tombstones, kept versions (newest included), links between live ends."""
+    """Counts of one namespace: live memories, tombstones, kept versions (newest included), links between live ends.
+
+    A memory that has expired is neither live nor a tombstone until the sweep makes it one.
+    """
 
     namespace: str
     memories: int
@@ -227,12 +244,23 @@ class Storage(Protocol):
         """Return how far consumer `name` has come, 0 at first."""
         ...
 
-    async def save_cursor(self, name: str, sequence: int) -> None:
+    async def save_cursor(self, name: str, sequence: int, *, fence: Lease | None = None) -> None:
         """Note how far consumer `name` has come. Never goes back; `sequence=0` resets it.
 
-        May be made durable lazily (with the next write, or on close), never ahead of time.
+        Without a fence it may be made durable lazily (with the next write, or on close), never ahead of time. With one it
+        is committed and durable when this returns, or refused.
 
-        Proven by test_a_cursor_never_goes_back and test_a_saved_cursor_survives_a_close.
+        Args:
+            name: of the cursor.
+            sequence: how far.
+            fence: a lease (of whatever name) that must be the current one and still run, judged in the same transaction.
+
+        Raises:
+            LeaseLost: it is not; the cursor stays as it was: test_a_lost_lease_cannot_save_a_cursor.
+            CapabilityNotSupported: a fence is given to a storage without LEASES.
+
+        Proven by test_a_cursor_never_goes_back, test_a_saved_cursor_survives_a_close and
+        test_a_current_lease_saves_cursors.
         """
         ...
 
@@ -250,10 +278,15 @@ class Storage(Protocol):
         """
         ...
 
-    async def namespaces(self, scope: Scope) -> list[NamespaceStats]:
-        """Return the namespaces of `scope` that hold anything (tombstones too), by name, with their counts.
+    async def namespaces(self, scope: Scope, *, now: datetime) -> list[NamespaceStats]:
+        """Return the namespaces of `scope` that hold anything (tombstones and expired too), by name, with their counts.
 
-        Proven by test_namespaces_are_counted and test_a_namespace_of_tombstones_is_still_named.
+        Args:
+            scope: which namespaces.
+            now: the instant that expiry is judged by.
+
+        Proven by test_namespaces_are_counted, test_expired_memories_are_not_counted_as_live and
+        test_a_namespace_of_tombstones_is_still_named.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from msgspec import Struct
 
@@ -17,6 +18,7 @@ from sfm_core.services.projector import Projector
 __all__ = ["Maintenance", "Progress", "ReconcileReport"]
 
 _BATCH = 1000
+_BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
 Progress = Callable[[int, int], None]
 
@@ -131,7 +133,7 @@ class Maintenance:
         await self._projection.apply(live, gone)
 
     async def _total(self) -> int:
-        stats = await self._storage.namespaces(ALL)
+        stats = await self._storage.namespaces(ALL, now=_BEFORE_ALL)  # a scan meets what has expired, too
         return sum(s.memories + s.deleted for s in stats)
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 from sfm_core.plugins.registry import LoadedPlugin
 from sfm_core.ports.storage import NamespaceStats, Storage
 from sfm_core.services.changes import readable
+from sfm_core.services.clock import Clock
 from sfm_core.services.limits import Limits
 from sfm_core.services.principal import Principal
 
@@ -54,18 +55,21 @@ class Overview:
         capabilities: Capabilities,
         plugins: tuple[LoadedPlugin, ...],
         position: Callable[[int], Awaitable[int]],
+        clock: Clock,
     ) -> None:
-        """`position` gives, for the log's newest sequence, how far the projections have come."""
+        """`position` gives, for the log's newest sequence, how far the projections have come; `clock` judges expiry."""
         self._storage = storage
         self._capabilities = capabilities
         self._plugins = plugins
         self._position = position
+        self._clock = clock
 
     async def namespaces(self, principal: Principal, *, namespace: str | None = None) -> tuple[NamespaceStats, ...]:
         """Return the namespaces that hold anything, with counts: one, a subtree, or all that the principal may read."""
+        now = self._clock()
         found: dict[str, NamespaceStats] = {}
         for scope in readable(principal, namespace):
-            found |= {stats.namespace: stats for stats in await self._storage.namespaces(scope)}
+            found |= {stats.namespace: stats for stats in await self._storage.namespaces(scope, now=now)}
         return tuple(found[name] for name in sorted(found))
 
     async def stats(self, principal: Principal, *, namespace: str | None = None) -> Stats:

@@ -94,21 +94,7 @@ async def read_past(
 
 def _add(past: Past, memory: Memory, analysis: Analysis) -> None:
     past.stems[memory.id] = analysis.stems
-    past.candidates[memory.id] = Candidate(
-        id=memory.id,
-        version=memory.version,
-        namespace=memory.namespace,
-        author=memory.author,
-        thread=memory.thread,
-        position=memory.position,
-        occurred_at=memory.occurred_at,
-        importance=memory.importance,
-        created_at=memory.created_at,
-        length=analysis.length,
-        asks=analysis.asks,
-        time=analysis.time,
-        duration=analysis.duration,
-    )
+    past.candidates[memory.id] = Candidate.of(memory, analysis)
 
 
 def _threaded(candidates: dict[str, Candidate]) -> dict[str, Candidate]:

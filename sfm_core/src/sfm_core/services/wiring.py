@@ -144,7 +144,7 @@ def wire(
         changes=Changes(ports.storage, limits, source=settings.source),
         transfer=Transfer(committer, reader, analyse_memory, plan.data_dir),
         overview=Overview(
-            ports.storage, _capabilities(limits, plan, registry, ports), registry.infos, projector.indexed
+            ports.storage, _capabilities(limits, plan, registry, ports), registry.infos, projector.indexed, clock
         ),
         maintenance=Maintenance(ports.storage, projection, projector, clock, ports.space),
         health=Health(_checked(plan, ports)),

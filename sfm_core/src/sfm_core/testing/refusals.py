@@ -15,7 +15,7 @@ from sfm_core.ports.embedding import EmbeddingCapability
 from sfm_core.ports.events import EventsCapability
 from sfm_core.ports.storage import StorageCapability
 from sfm_core.ports.vectors import VectorsCapability
-from sfm_core.testing.build import ids_of, memory, new_id, put, store
+from sfm_core.testing.build import NOW, ids_of, memory, new_id, put, store
 from sfm_core.testing.events import change_events, drain
 from sfm_core.testing.opener import Opener
 from sfm_core.testing.suite import Suite
@@ -134,7 +134,7 @@ class StorageNotDurableSuite(Suite):
         await store(await opener.open(), put("one"))
         backend = await opener.reopen()
         assert await backend.last_sequence() == 0
-        assert await backend.namespaces(ALL) == []
+        assert await backend.namespaces(ALL, now=NOW) == []
 
 
 class VectorsNotDurableSuite(Suite):

@@ -140,7 +140,7 @@ class EraseTests(Suite):
         assert await backend.locate([one.id]) == [None]
         assert await backend.history(one.id, limit=9) == []
         assert (await backend.links_in(ALL, after=None, limit=9))[0] == []
-        [stats] = await backend.namespaces(ALL)
+        [stats] = await backend.namespaces(ALL, now=at(6))
         assert (stats.memories, stats.deleted, stats.versions, stats.links) == (1, 0, 1, 0)
         assert [s.memory.id async for batch in backend.scan(ALL, now=NOW) for s in batch] == [other.id]
         rows = [c for c in await backend.changes(ALL, after=0, limit=99) if c.memory_id == one.id]

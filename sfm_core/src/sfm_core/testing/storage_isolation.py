@@ -99,6 +99,6 @@ class IsolationTests(Suite):
         assert all(row.sequence > self.start for row in rows)
         shown["changes"] = [row.namespace for row in rows]
         shown["links"] = [link.namespace for link in (await backend.links_in(scope, after=None, limit=999))[0]]
-        shown["namespaces"] = [stats.namespace for stats in await backend.namespaces(scope)]
+        shown["namespaces"] = [stats.namespace for stats in await backend.namespaces(scope, now=NOW)]
         shown["scan"] = [one.memory.namespace async for batch in backend.scan(scope, now=NOW) for one in batch]
         return shown

@@ -49,7 +49,7 @@ async def everything(backend: Storage) -> dict[str, Any]:
         "links": await backend.links(ids, relation=None, direction="both", now=at(99)),
         "changes": await backend.changes(ALL, after=0, limit=999),
         "last": await backend.last_sequence(),
-        "namespaces": await backend.namespaces(ALL),
+        "namespaces": await backend.namespaces(ALL, now=at(99)),
         "scan": [one async for batch in backend.scan(ALL, now=at(99)) for one in batch],
     }
 

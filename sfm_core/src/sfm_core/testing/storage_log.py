@@ -246,18 +246,18 @@ class OverviewTests(Suite):
         await store(backend, replacing(one, content="more"), remove(three))
         own = NamespaceStats(namespace=NAMESPACE, memories=2, deleted=1, versions=5, links=1)
         away = NamespaceStats(namespace="acme/agent-7", memories=2, deleted=0, versions=2, links=1)
-        assert await backend.namespaces(ALL) == [own, away]
-        assert await backend.namespaces(HERE) == [own]
-        assert await backend.namespaces(Scope("acme", subtree=True)) == [own, away]
-        assert await backend.namespaces(Scope("acme")) == []
+        assert await backend.namespaces(ALL, now=NOW) == [own, away]
+        assert await backend.namespaces(HERE, now=NOW) == [own]
+        assert await backend.namespaces(Scope("acme", subtree=True), now=NOW) == [own, away]
+        assert await backend.namespaces(Scope("acme"), now=NOW) == []
 
     async def test_a_namespace_of_tombstones_is_still_named(self, backend: Storage) -> None:
         """Until the last of them is erased."""
         [one] = await store(backend, put("one"))
         await store(backend, remove(one))
-        assert [(s.memories, s.deleted) for s in await backend.namespaces(ALL)] == [(0, 1)]
+        assert [(s.memories, s.deleted) for s in await backend.namespaces(ALL, now=NOW)] == [(0, 1)]
         await store(backend, erase(one, time=at(2)))
-        assert await backend.namespaces(ALL) == []
+        assert await backend.namespaces(ALL, now=NOW) == []
 
     async def test_a_scan_meets_everything_once(self, backend: Storage) -> None:
         """Newest versions, tombstones and expired ones included, in batches of the asked size, in the same order again."""

@@ -263,7 +263,7 @@ class ListTests(Suite):
     async def test_an_unknown_memory_is_not_listed(self, backend: Storage) -> None:
         """An empty store gives empty answers."""
         assert await self.listed(backend, ALL) == Listing((), None)
-        assert await backend.namespaces(ALL) == []
+        assert await backend.namespaces(ALL, now=NOW) == []
         assert await backend.changes(ALL, after=0, limit=9) == []
         assert [batch async for batch in backend.scan(ALL, now=NOW)] == []
         assert memory().id not in ids_of(await backend.in_box(NAMESPACE, (0.0,), (1.0,), limit=9, now=NOW))

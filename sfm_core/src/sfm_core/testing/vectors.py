@@ -241,10 +241,13 @@ class ExactVectorsSuite(Suite):
         backend: Vectors = await opener.reopen()
         await backend.clear()
         draw = random.Random(seed)
-        points = [point(memory(f"n {n}"), [draw.gauss(0, 1) for _ in range(8)]) for n in range(150)]
+        rows = [unit([draw.gauss(0, 1) for _ in range(8)]) for _ in range(150)]
+        points = [point(memory(f"n {n}"), row) for n, row in enumerate(rows)]
         asked = unit([draw.gauss(0, 1) for _ in range(8)])
         await backend.upsert(points)
-        cosine = {p.id: sum(a * b for a, b in zip(p.vector, asked, strict=True)) for p in points}
+        cosine = {
+            p.id: sum(a * b for a, b in zip(row, asked, strict=True)) for p, row in zip(points, rows, strict=True)
+        }
         found: list[VectorHit] = await backend.search(HERE, asked, limit=20)
         best = sorted(cosine.values(), reverse=True)[:20]
         assert [cosine[hit.id] for hit in found] == pytest.approx(best, abs=1e-5)

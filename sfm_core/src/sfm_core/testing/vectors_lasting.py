@@ -17,7 +17,7 @@ from sfm_core.testing.build import HERE, ids_of, memory
 from sfm_core.testing.child import Acknowledged, kill_after
 from sfm_core.testing.opener import Opener
 from sfm_core.testing.suite import SPACE, Suite, files_under
-from sfm_core.testing.vectors import UP, point
+from sfm_core.testing.vectors import UP, point, unit
 
 __all__ = ["DurableVectorsSuite", "SharedVectorsSuite"]
 
@@ -84,13 +84,13 @@ class DurableVectorsSuite(Suite):
         backend: Vectors = await opener.open()
         draw = random.Random(7)
         one, kept = memory("one"), memory("kept")
-        secret = point(one, [draw.gauss(0, 1) for _ in range(SPACE.dimension)])
-        await backend.upsert([secret, point(kept, [draw.gauss(0, 1) for _ in range(SPACE.dimension)])])
+        secret = unit([draw.gauss(0, 1) for _ in range(SPACE.dimension)])
+        await backend.upsert([point(one, secret), point(kept, [draw.gauss(0, 1) for _ in range(SPACE.dimension)])])
         await backend.flush()
         await backend.delete([(one.id, 2)])
         await backend.flush()
-        pieces = [struct.pack("<3f", *secret.vector[start : start + 3]) for start in (0, 3)]
-        pieces += [struct.pack("<3d", *secret.vector[start : start + 3]) for start in (0, 3)]
+        pieces = [struct.pack("<3f", *secret[start : start + 3]) for start in (0, 3)]
+        pieces += [struct.pack("<3d", *secret[start : start + 3]) for start in (0, 3)]
         held = [n for n, data in files_under(context.data_dir).items() if any(piece in data for piece in pieces)]
         assert held == []
 

@@ -48,7 +48,7 @@ class RepeatsTheLastChange(InmemoryStorage):
 
 @fault("test_a_cursor_never_goes_back")
 class MovesCursorsBack(InmemoryStorage):
-    async def save_cursor(self, name: str, sequence: int) -> None:
+    async def save_cursor(self, name: str, sequence: int, **options: Any) -> None:
         self._cursors[name] = sequence
 
 

@@ -251,8 +251,8 @@ class PagesLinksOnce(InmemoryStorage):
 
 @fault("test_namespaces_are_counted", "test_a_namespace_of_tombstones_is_still_named")
 class CountsTheLivingOnly(InmemoryStorage):
-    async def namespaces(self, scope: Any) -> Any:
-        found = await super().namespaces(scope)
+    async def namespaces(self, scope: Any, **options: Any) -> Any:
+        found = await super().namespaces(scope, **options)
         return [replace(one, deleted=0) for one in found if one.memories]
 
 
