@@ -30,15 +30,18 @@ _PORTS: Mapping[Port, type] = {
     Port.EVENTS: Events,
 }
 
-_ABILITIES: Mapping[StrEnum, type] = {
-    StorageCapability.FULL_TEXT: FullText,
-    StorageCapability.LEASES: Leases,
-    StorageCapability.MATCHING: Matching,
-    StorageCapability.VOCABULARY: Vocabulary,
-    VectorsCapability.FULL_TEXT: LexicalVectors,
-    EventsCapability.DEAD_LETTERS: DeadLetters,
-    EmbeddingCapability.TEXTS: Embedding,
-    EmbeddingCapability.WORDS: WordVectors,
+# By port: members of two enums with equal values are equal keys.
+_ABILITIES: Mapping[Port, Mapping[StrEnum, type]] = {
+    Port.STORAGE: {
+        StorageCapability.FULL_TEXT: FullText,
+        StorageCapability.LEASES: Leases,
+        StorageCapability.MATCHING: Matching,
+        StorageCapability.VOCABULARY: Vocabulary,
+    },
+    Port.VECTORS: {VectorsCapability.FULL_TEXT: LexicalVectors},
+    Port.CACHE: {},
+    Port.EVENTS: {EventsCapability.DEAD_LETTERS: DeadLetters},
+    Port.EMBEDDING: {EmbeddingCapability.TEXTS: Embedding, EmbeddingCapability.WORDS: WordVectors},
 }
 
 
@@ -46,10 +49,9 @@ def protocols_of(port: Port, capabilities: frozenset[StrEnum]) -> Iterator[tuple
     """Yield what a backend of `port` with `capabilities` has to have: a name for it, and the Protocol."""
     if port in _PORTS:
         yield f"port {port}", _PORTS[port]
-    # Equal values in two enums are equal members: only those of this port count.
-    for member in CAPABILITIES[port]:
-        if member in capabilities and member in _ABILITIES:
-            yield f"capability {member}", _ABILITIES[member]
+    for member, protocol in _ABILITIES[port].items():
+        if member in capabilities:
+            yield f"capability {member}", protocol
 
 
 def _accepts(method: object, asked: object) -> bool:
