@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,26 @@ WRITING = textwrap.dedent(
     asyncio.run(main())
     """
 )
+
+
+@pytest.fixture
+async def quick(storage: SqliteStorage) -> SqliteStorage:
+    """A storage that found its commits to be quick, as they are on a memory disk."""
+    await store(storage, put("the first write"))
+    assert storage._writer is not None
+    storage._writer._seconds = 0.0
+    storage._writer._note_duration = lambda seconds: None  # type: ignore[method-assign]
+    return storage
+
+
+async def count_commits(storage: SqliteStorage, *calls: Coroutine[Any, Any, object]) -> int:
+    """Return in how many transactions `calls`, all at once, were committed."""
+    assert storage._writer is not None
+    statements: list[str] = []
+    storage._writer._connection.set_trace_callback(statements.append)
+    await asyncio.gather(*calls)
+    storage._writer._connection.set_trace_callback(None)
+    return statements.count("COMMIT")
 
 
 @pytest.mark.skipif(STRACE is None, reason="counting system calls needs strace")
@@ -89,6 +110,57 @@ async def test_words_of_a_refused_batch_are_not_taken_for_stored(storage: Sqlite
     assert [word for word, _ in await storage.words(ALL)] == ["one", "vier"]
     await store(storage, put("drei vier"))
     assert [word for word, _ in await storage.words(ALL)] == ["one", "vier", "drei"]
+
+
+async def test_writes_of_one_turn_share_a_commit_where_commits_are_quick(quick: SqliteStorage) -> None:
+    """On a memory disk commits run on the event loop's thread; tasks that write at once still wait for each other."""
+    commits = await count_commits(quick, *(quick.apply([put(f"memory {n}")]) for n in range(64)))
+    assert commits <= 64 // 8 + 2
+    assert await quick.last_sequence() == 65
+
+
+async def test_a_task_that_writes_without_end_lets_others_run(quick: SqliteStorage) -> None:
+    """Though its writes never wait for the disk."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    beside = asyncio.create_task(other())
+    for n in range(300):
+        await quick.apply([put(f"memory {n}")])
+    beside.cancel()
+    assert turns > 3
+
+
+async def test_another_process_that_writes_does_not_hold_up_the_event_loop(
+    quick: SqliteStorage, tmp_path: Path
+) -> None:
+    """The write waits in its thread until the other is done."""
+    other = sqlite3.connect(tmp_path / "memory.sqlite3", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waiting = asyncio.create_task(quick.apply([put("one")]))
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+    assert not waiting.done()
+    other.execute("ROLLBACK")
+    other.close()
+    assert await waiting
+    assert await quick.last_sequence() == 2
+
+
+async def test_a_cancelled_write_leaves_those_beside_it_alone(quick: SqliteStorage) -> None:
+    """Though the cancelled one was to commit for all."""
+    tasks = [asyncio.create_task(quick.apply([put(f"memory {n}")])) for n in range(4)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(result, BaseException) for result in results] == [False, True, False, False]
+    page = await quick.list(HERE, filter=None, order=Order.CREATED_AT, limit=99, after=None, now=NOW)
+    assert {"memory 0", "memory 2", "memory 3"} <= {one.content for one in page.memories}
 
 
 async def test_notes_are_readable_before_they_are_stored_and_after(opening: Callable[..., Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sfm_core.errors import BackendError, BackendUnavailable, ConfigError, CorruptData
+from sfm_core.model.namespace import Scope
 from sfm_core.plugins.types import OpenContext
 from sfm_core.testing.build import NOW, put, store
 from sfm_sqlite.config import SqliteConfig
@@ -173,6 +174,21 @@ def test_missing_steps_are_applied_in_order_and_only_once(tmp_path: Path) -> Non
         assert connection.execute("PRAGMA user_version").fetchone() == (3,)
         assert connection.execute("SELECT * FROM erased, extra").fetchall() == [(b"\0", None, 3)]
     connection.close()
+
+
+async def test_words_of_a_file_of_version_1_are_kept(opening: Opening, tmp_path: Path) -> None:
+    """They are in the same order, in rows of another table; those of an emptied row are not there."""
+    path = tmp_path / NAME
+    path.touch()
+    connection = connect(path, timeout=1, synchronous="FULL", cache_kib=100)
+    migrate(connection, STEPS[:1], application_id=APPLICATION_ID, where="test")
+    connection.execute("INSERT INTO namespaces (num, name) VALUES (1, 'a'), (2, 'b')")
+    rows = [(1, "zebras", "zebra"), (2, 'a"b', "ab"), (1, "apples", "apple"), (None, None, None), (2, "tea", "tea")]
+    connection.executemany("INSERT INTO words (ns, key, word, stem) VALUES (?, 7, ?, ?)", rows)
+    connection.close()
+    async with opening() as storage:
+        assert await storage.words(Scope("a")) == [("zebras", "zebra"), ("apples", "apple")]
+        assert await storage.words(Scope("b")) == [('a"b', "ab"), ("tea", "tea")]
 
 
 def test_a_failing_step_changes_nothing(tmp_path: Path) -> None:

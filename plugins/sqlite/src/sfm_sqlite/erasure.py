@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sfm_core.ports.writes import Applied, Erase
 from sfm_sqlite.codec import encode_json
 from sfm_sqlite.ledger import Ledger, stale
+from sfm_sqlite.lexicon import Word
 from sfm_sqlite.links import drop_links
 from sfm_sqlite.memories import MEMORY, known
 
@@ -24,9 +25,7 @@ _EMPTY = """UPDATE bodies SET kind = NULL, content = NULL, payload = NULL, coord
     valid_to = NULL, expires_at = NULL, derived_from = NULL, created_at = NULL WHERE num = ?"""
 _HELD = """SELECT body, terms FROM records WHERE {0} UNION ALL
     SELECT p.body, p.terms FROM past p JOIN records r ON r.num = p.num WHERE p.terms IS NOT NULL AND r.{0}"""
-_WORDS = """SELECT num, word, stem FROM words
-    WHERE ns = ? AND stem IN (SELECT t.stem FROM terms t JOIN json_each(?) j ON t.num = j.value)"""
-_NO_WORD = "UPDATE words SET ns = NULL, key = NULL, word = NULL, stem = NULL WHERE num = ?"
+_STEMS = "SELECT t.num, t.stem FROM terms t JOIN json_each(?) j ON t.num = j.value"
 _NO_TERM = "UPDATE terms SET key = NULL, stem = NULL WHERE num = ?"
 _BATCH = 4096
 
@@ -92,21 +91,27 @@ def _is_in(flat: NDArray[np.uint32], terms: Iterable[int]) -> NDArray[np.bool_]:
 
 def _clean_words(ledger: Ledger, ns: int, erased: str, terms: set[int], unused: set[int]) -> None:
     """Remove words of a namespace: all of unused stems, and of the others those that no kept text holds any more."""
-    gone = ledger.connection.execute(_WORDS, (ns, encode_json(sorted(unused)))).fetchall()
-    doubtful = ledger.connection.execute(_WORDS, (ns, encode_json(sorted(terms - unused)))).fetchall()
-    forms: dict[str, list[tuple[int, str, str]]] = {}
-    for row in doubtful:
-        forms.setdefault(row[2], []).append(row)
-    missing = {row[0]: row[1] for rows in forms.values() if len(rows) > 1 for row in rows if _folded(row[1]) in erased}
+    stems = dict(ledger.connection.execute(_STEMS, (encode_json(sorted(terms)),)))
+    lists = ledger.lexicon.lists(ns)
+    words = {word for _, some in lists for word in some}
+    orphaned = {stems[term] for term in unused}
+    gone = {word for word in words if word[1] in orphaned}
+    forms: dict[str, list[Word]] = {stem: [] for term, stem in stems.items() if term not in unused}
+    for word in words:
+        if word[1] in forms:
+            forms[word[1]].append(word)
+    missing = {word for some in forms.values() if len(some) > 1 for word in some if _folded(word[0]) in erased}
     if missing:
         _find_in_texts(ledger, ns, terms - unused, missing)
-    numbers = [*(row[0] for row in gone), *missing]
-    ledger.connection.executemany(_NO_WORD, ((number,) for number in numbers))
-    if numbers:
-        ledger.words_changed(ns)
+    gone |= missing
+    for num, some in lists:
+        if not gone.isdisjoint(some):
+            ledger.lexicon.rewrite(num, [word for word in some if word not in gone])
+    if gone:
+        ledger.words_removed(ns)
 
 
-def _find_in_texts(ledger: Ledger, ns: int, terms: set[int], missing: dict[int, str]) -> None:
+def _find_in_texts(ledger: Ledger, ns: int, terms: set[int], missing: set[Word]) -> None:
     """Take out of `missing` the words that a kept text of the namespace holds."""
     for batch, flat in _held(ledger, f"ns = {ns}"):
         ends = np.cumsum([len(packed) // 4 for _, packed in batch])
@@ -117,8 +122,7 @@ def _find_in_texts(ledger: Ledger, ns: int, terms: set[int], missing: dict[int, 
                 "SELECT content FROM bodies WHERE num = ?", (batch[place][0],)
             ).fetchone()
             text = _folded(content or "")
-            for number in [number for number, word in missing.items() if _folded(word) in text]:
-                del missing[number]
+            missing -= {word for word in missing if _folded(word[0]) in text}
 
 
 def _folded(text: str) -> str:

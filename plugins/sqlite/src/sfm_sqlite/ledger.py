@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NoReturn, get_args
 
@@ -22,7 +22,7 @@ CHANGE_TYPES: tuple[ChangeType, ...] = get_args(ChangeType)
 CHANGE_NUMBERS = {type: number for number, type in enumerate(CHANGE_TYPES)}
 
 _LOG = "INSERT INTO changes (id, num, version, ns, type, time, target) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_NEW_WORDS = "UPDATE namespaces SET vocabulary = vocabulary + 1 WHERE num = ?"
+_REMOVED_WORDS = "UPDATE namespaces SET removals = removals + 1 WHERE num = ?"
 _JOIN = """INSERT INTO members (operation, id, version, sequence) VALUES (?, ?, ?, ?)
     ON CONFLICT (operation, id) DO UPDATE SET version = excluded.version, sequence = excluded.sequence"""
 
@@ -53,7 +53,6 @@ class Ledger:
         self.names = Names(connection)
         self.erased: dict[int, tuple[list[str], set[int]]] = {}
         self._namespaces: dict[str, int] = {}
-        self._new_words: set[int] = set()
         self._seen = 0
         self._erasures = 0
 
@@ -69,26 +68,26 @@ class Ledger:
             self._erasures = erasures
 
     def commit(self) -> None:
-        """Note whose words changed, and commit."""
-        for ns in self._new_words:
-            self.connection.execute(_NEW_WORDS, (ns,))
+        """Commit; `lexicon.store_words` went before."""
         if self.erased:
             self.connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'erasures'")
         self.connection.execute("COMMIT")
         self._erasures += bool(self.erased)
-        self._reset()
+        self.lexicon.keep()
+        self.erased.clear()
 
     def roll_back(self) -> None:
         """Take the whole transaction back."""
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
+        self.lexicon.take_back()
         self._forget()
-        self._reset()
+        self.erased.clear()
 
     def mark(self) -> Any:
         """Begin a part that can be taken back alone."""
         self.connection.execute("SAVEPOINT unit")
-        return set(self._new_words), {ns: (list(texts), set(terms)) for ns, (texts, terms) in self.erased.items()}
+        return self.lexicon.mark(), {ns: (list(texts), set(terms)) for ns, (texts, terms) in self.erased.items()}
 
     def keep(self) -> None:
         """End the part."""
@@ -98,7 +97,8 @@ class Ledger:
         """Undo the part that began with `mark`."""
         self.connection.execute("ROLLBACK TO unit")
         self.connection.execute("RELEASE unit")
-        self._new_words, self.erased = mark
+        added, self.erased = mark
+        self.lexicon.take_back(added)
         self._forget()
 
     def namespace(self, name: str) -> int:
@@ -127,15 +127,14 @@ class Ledger:
         """Note that `operation` gave a memory this version."""
         self.connection.execute(_JOIN, (operation, id, version, sequence))
 
-    def add_words(self, namespace: str, words: Iterable[tuple[str, str]]) -> None:
-        """Store words of a namespace."""
-        ns = self.namespace(namespace)
-        if self.lexicon.add_words(namespace, ns, words):
-            self.words_changed(ns)
+    def add_words(self, namespace: str, words: Collection[tuple[str, str]]) -> None:
+        """Add words to a namespace."""
+        self.lexicon.add_words(self.namespace(namespace), words)
 
-    def words_changed(self, ns: int) -> None:
-        """Note that the words of a namespace are not what they were."""
-        self._new_words.add(ns)
+    def words_removed(self, ns: int) -> None:
+        """Note that a namespace has fewer words."""
+        self.lexicon.forget_words(ns)
+        self.connection.execute(_REMOVED_WORDS, (ns,))
 
     def memory(self, row: Any) -> Memory:
         """Return the memory of a row."""
@@ -150,10 +149,5 @@ class Ledger:
         refuse(Conflict, f"id {id} is taken")
 
     def _forget(self) -> None:
-        self.lexicon.forget()
         self.names.clear()
         self._namespaces.clear()
-
-    def _reset(self) -> None:
-        self._new_words.clear()
-        self.erased.clear()

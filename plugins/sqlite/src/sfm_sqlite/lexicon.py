@@ -3,35 +3,56 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 
-from sfm_sqlite.codec import key_of, pack_terms
+import msgspec
 
-__all__ = ["Lexicon"]
+from sfm_sqlite.codec import encode_json, key_of, pack_terms
+
+__all__ = ["Lexicon", "Word", "WordLists", "read_words"]
+
+Word = tuple[str, str]
+WordLists = list[tuple[int, list[Word]]]
 
 _MOST = 100_000
 """Terms and words remembered; beyond it the memory is emptied and fills again."""
+_LONGEST = 500
+"""Words in one row: one that is emptied in place is not much rewritten."""
 
 _FIND_TERM = "SELECT num FROM terms WHERE key = ? AND stem = ?"
 _ADD_TERM = "INSERT INTO terms (key, stem) VALUES (?, ?)"
-_ADD_WORD = """INSERT INTO words (ns, key, word, stem) SELECT ?, ?, ?, ?
-    WHERE NOT EXISTS (SELECT 1 FROM words WHERE ns = ? AND key = ? AND word = ? AND stem = ?)"""
+_LISTS = "SELECT num, words FROM wordlists WHERE ns = ? ORDER BY num"
+_ADD_LIST = "INSERT INTO wordlists (ns, words) VALUES (?, ?)"
+_SET_LIST = "UPDATE wordlists SET words = ? WHERE num = ?"
+
+read_words = msgspec.json.Decoder(list[Word]).decode
 
 
 class Lexicon:
-    """Terms and words inside the writer's transaction. `forget` after a roll-back or another process's erasure."""
+    """Terms and words inside the writer's transaction.
+
+    Words that are new to their namespace are held back until `store_words`, at the end of the transaction, and fill one row.
+    `keep` or `take_back` must follow; `forget` after another process's erasure.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._terms: dict[str, int] = {}
-        self._words: dict[str, set[int]] = {}
+        self._numbered: list[str] = []
+        self._words: dict[int, set[Word]] = {}
         self._word_count = 0
+        self._new: dict[int, dict[Word, None]] = {}
 
     def forget(self) -> None:
-        """Drop what is remembered: numbers given in a transaction that was taken back are void."""
+        """Drop what is remembered of what is stored."""
         self._terms.clear()
         self._words.clear()
         self._word_count = 0
+
+    def forget_words(self, ns: int) -> None:
+        """Drop what is remembered of the words of a namespace."""
+        self._word_count -= len(self._words.pop(ns, ()))
 
     def pack(self, stems: Iterable[str]) -> bytes:
         """Return the numbers of `stems` (repeats kept, sorted), giving new ones where needed."""
@@ -41,30 +62,69 @@ class Lexicon:
         except KeyError:
             return pack_terms([known[stem] if stem in known else self._number(stem) for stem in stems])
 
-    def unknown(self, namespace: str, words: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Return the words that are not known to be stored; any thread may ask."""
-        known = self._words.get(namespace, ())
-        return [word for word in words if hash(word) not in known]
+    def add_words(self, ns: int, words: Collection[Word]) -> None:
+        """Hold those of `words` that are new to the namespace ready for `store_words`."""
+        known = self._words.get(ns)
+        if known is None:
+            known = self._load(ns)
+        if not known.issuperset(words):
+            new = [word for word in words if word not in known]
+            self._new.setdefault(ns, {}).update(dict.fromkeys(new))
 
-    def add_words(self, namespace: str, ns: int, words: Iterable[tuple[str, str]]) -> bool:
-        """Store the words of a namespace that are not stored yet; tell whether there was one."""
-        new = self.unknown(namespace, words)
-        if not new:
-            return False
-        rows = [(ns, key_of(f"{word}\0{stem}"), word, stem) for word, stem in new]
-        added = self._connection.executemany(_ADD_WORD, [row + row for row in rows]).rowcount
-        if self._word_count >= _MOST:
-            self.forget()
-        self._words.setdefault(namespace, set()).update(map(hash, new))
-        self._word_count += len(new)
-        return added > 0
+    def store_words(self) -> None:
+        """Store the new words: a row for each namespace."""
+        for ns, words in self._new.items():
+            new = list(words)
+            for start in range(0, len(new), _LONGEST):
+                self._connection.execute(_ADD_LIST, (ns, encode_json(new[start : start + _LONGEST])))
+
+    def keep(self) -> None:
+        """Remember what the transaction that was committed just now stored."""
+        for ns, words in self._new.items():
+            if ns in self._words:
+                self._words[ns].update(words)
+                self._word_count += len(words)
+        self._new.clear()
+        self._numbered.clear()
+        if len(self._terms) > _MOST:
+            self._terms.clear()
+        if self._word_count > _MOST:
+            self._words.clear()
+            self._word_count = 0
+
+    def mark(self) -> tuple[int, dict[int, int]]:
+        """Return what `take_back` goes back to."""
+        return len(self._numbered), {ns: len(words) for ns, words in self._new.items()}
+
+    def take_back(self, mark: tuple[int, dict[int, int]] = (0, {})) -> None:
+        """Forget what was added since `mark`, by default in the whole transaction."""
+        numbered, words = mark
+        for stem in self._numbered[numbered:]:
+            self._terms.pop(stem, None)
+        del self._numbered[numbered:]
+        self._new = {ns: dict.fromkeys(islice(self._new[ns], count)) for ns, count in words.items()}
+
+    def lists(self, ns: int) -> WordLists:
+        """Return the stored words of a namespace by row."""
+        return [(num, read_words(words)) for num, words in self._connection.execute(_LISTS, (ns,))]
+
+    def rewrite(self, num: int, words: Iterable[Word]) -> None:
+        """Replace the words of a row by fewer; it keeps its length, so that no byte of the others stays beside it."""
+        (old,) = self._connection.execute("SELECT words FROM wordlists WHERE num = ?", (num,)).fetchone()
+        new = encode_json(list(words))
+        self._connection.execute(_SET_LIST, (new + " " * (len(old.encode()) - len(new.encode())), num))
+
+    def _load(self, ns: int) -> set[Word]:
+        known = {word for _, words in self.lists(ns) for word in words}
+        self._words[ns] = known
+        self._word_count += len(known)
+        return known
 
     def _number(self, stem: str) -> int:
-        if len(self._terms) >= _MOST:
-            self._terms.clear()
         key = key_of(stem)
         found = self._connection.execute(_FIND_TERM, (key, stem)).fetchone()
         number = int(found[0]) if found else self._connection.execute(_ADD_TERM, (key, stem)).lastrowid
         assert number is not None
         self._terms[stem] = number
+        self._numbered.append(stem)
         return number

@@ -2,7 +2,7 @@
 
 No text of a memory may survive its erasure, and SQLite leaves stale copies of a row in its pages whenever it moves the row
 between them (also with `secure_delete`). So texts live only in tables whose rows never move: they are appended, never
-grow, and are emptied in place (`bodies`, `terms`, `words`, `links`). Everything else holds numbers and 64-bit keys.
+grow, and are emptied in place (`bodies`, `terms`, `wordlists`, `links`). Everything else holds numbers and 64-bit keys.
 """
 
 from __future__ import annotations
@@ -156,9 +156,21 @@ CREATE TABLE words (num INTEGER PRIMARY KEY, ns INTEGER, key INTEGER, word TEXT,
 CREATE INDEX words_key ON words (ns, key) WHERE ns IS NOT NULL;
 """
 
+_WORD_LISTS = """
+CREATE TABLE wordlists (num INTEGER PRIMARY KEY, ns INTEGER NOT NULL, words TEXT NOT NULL);
+CREATE INDEX wordlists_ns ON wordlists (ns);
+INSERT INTO wordlists (ns, words)
+    SELECT ns, json_group_array(json_array(word, stem)) FROM (SELECT * FROM words WHERE ns IS NOT NULL ORDER BY num)
+    GROUP BY ns;
+DROP TABLE words;
+ALTER TABLE namespaces RENAME COLUMN vocabulary TO removals;
+"""
+"""A row holds the words that one transaction brought to a namespace: a row and an index entry for each word halved the
+speed of writing."""
+
 _LEASES = """
 CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
 """
 
-STEPS: tuple[str, ...] = (_BASE, _LEASES)
+STEPS: tuple[str, ...] = (_BASE, _WORD_LISTS, _LEASES)
 """Step n (from 1) brings a file from version n - 1 to n; a released step never changes."""

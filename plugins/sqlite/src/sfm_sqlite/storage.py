@@ -259,17 +259,13 @@ class SqliteStorage:
         )
 
     async def words_token(self, scope: Scope) -> object:
-        """Return how often the words of `scope` changed."""
-        changed = self._readers.now(lambda reader: vocabulary.times_changed(reader, scope))
-        return changed, self._notes.generation
+        """Return what differs after the words of `scope` changed."""
+        stored = self._readers.now(lambda reader: vocabulary.token(reader, scope))
+        return stored, self._notes.generation
 
     async def add_words(self, namespace: str, words: Iterable[tuple[str, str]]) -> None:
-        """Note words; stored with the next write, or on close. Those of stored memories are known already."""
-        new = list(words) if self._writer is None else self._writer.unknown_words(namespace, words)
-        if new:
-            new = self._readers.now(lambda reader: vocabulary.unknown(reader, namespace, new))
-        if new:
-            self._notes.add_words(namespace, new)
+        """Note words; stored with the next write, or on close."""
+        self._notes.add_words(namespace, words)
 
     def _writable(self) -> Writer:
         if self._writer is None:
@@ -315,7 +311,8 @@ async def open_storage(config: SqliteConfig, context: OpenContext) -> AsyncItera
         raise meaning(error, WHERE) from error
     writer = None
     if connection is not None:
-        writer = Writer(connection, path, notes, checkpoint_bytes=config.checkpoint_megabytes * 2**20)
+        most = config.checkpoint_megabytes * 2**20
+        writer = Writer(connection, path, notes, checkpoint_bytes=most, patience=config.busy_timeout)
     leases = Leases(path, timeout=config.busy_timeout)
     try:
         yield SqliteStorage(readers, writer, notes, leases, word_bytes=config.word_memory_megabytes * 2**20)
