@@ -1,0 +1,1 @@
+"""SQLite storage and embedded vector search for SomaFractalMemory."""
