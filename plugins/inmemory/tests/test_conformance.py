@@ -12,6 +12,7 @@ from sfm_core.testing.conformance import conformance, missing
 from sfm_core.testing.fakes import SettableClock
 from sfm_core.testing.opener import Opener
 from sfm_inmemory.cache import InmemoryCache
+from sfm_inmemory.storage import InmemoryStorage
 
 PLUGIN = "sfm_inmemory.plugin"
 
@@ -35,13 +36,26 @@ class ClockedCache:
         return advance
 
 
+class ClockedStorage:
+    """The time that leases are judged by is set, not waited for."""
+
+    clock = ClockedCache.clock
+    wait = ClockedCache.wait
+
+    @pytest.fixture
+    async def backend(self, clock: SettableClock) -> Any:
+        return InmemoryStorage(clock=clock.seconds)
+
+
 class PromptEvents:
     """Whatever the bus has to say it says at once."""
 
     quiet = 0.02
 
 
-globals().update(conformance(PLUGIN, fixtures={Port.CACHE: ClockedCache, Port.EVENTS: PromptEvents}))
+FIXTURES = {Port.STORAGE: ClockedStorage, Port.CACHE: ClockedCache, Port.EVENTS: PromptEvents}
+
+globals().update(conformance(PLUGIN, fixtures=FIXTURES))
 
 
 def test_no_suite_is_left_out() -> None:

@@ -46,6 +46,6 @@ def sfm_storage() -> Sequence[BackendSpec]:
 
 @hookimpl
 def sfm_vectors() -> Sequence[BackendSpec]:
-    """Offer the exact vector search; whole filters are the storage's matter (`matching`)."""
-    able = frozenset(VectorsCapability) - {VectorsCapability.FILTER}
+    """Offer the exact vector search; whole filters and words are the storage's matter."""
+    able = frozenset(VectorsCapability) - {VectorsCapability.FILTER, VectorsCapability.FULL_TEXT}
     return [BackendSpec(port=Port.VECTORS, name="sqlite", config=SqliteConfig, open=_open_vectors, capabilities=able)]

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import ClassVar
 
 import pytest
+from hypothesis import given
 
 from sfm_core.plugins.types import Port
 from sfm_core.ports.cache import Cache, CacheCapability
 from sfm_core.testing.opener import Opener
+from sfm_core.testing.storage_isolation import QUIET, namespaces
 from sfm_core.testing.suite import Suite
 
 __all__ = ["CacheSuite", "SharedCacheSuite"]
 
 LONG = 3600.0
-TTL = 1.0
 
 
 class CacheSuite(Suite):
-    """What every cache must do. Override `wait` where time can be set instead of waited for."""
+    """What every cache must do. Override `wait` where time can be set instead of waited for.
+
+    `ttl` is how many seconds a value lives that a test lets expire: long enough for a few calls.
+    """
 
     port = Port.CACHE
+    ttl: ClassVar[float] = 1.0
 
     @pytest.fixture
     def wait(self) -> Callable[[float], Awaitable[None]]:
@@ -40,19 +46,59 @@ class CacheSuite(Suite):
         self, backend: Cache, wait: Callable[[float], Awaitable[None]]
     ) -> None:
         """Its lifetime as well."""
-        await backend.set({"key": b"one"}, ttl=TTL)
+        await backend.set({"key": b"one"}, ttl=self.ttl)
         await backend.set({"key": b"two"}, ttl=LONG)
         assert await backend.get(["key"]) == [b"two"]
-        await wait(TTL * 1.1)
+        await wait(self.ttl * 1.1)
         assert await backend.get(["key"]) == [b"two"]
 
     async def test_an_expired_value_is_gone(self, backend: Cache, wait: Callable[[float], Awaitable[None]]) -> None:
         """Not before its time, and others stay."""
-        await backend.set({"short": b"1"}, ttl=TTL)
+        await backend.set({"short": b"1"}, ttl=self.ttl)
         await backend.set({"long": b"2"}, ttl=LONG)
         assert await backend.get(["short", "long"]) == [b"1", b"2"]
-        await wait(TTL * 1.1)
+        await wait(self.ttl * 1.1)
         assert await backend.get(["short", "long"]) == [None, b"2"]
+
+    async def test_an_added_value_does_not_replace(
+        self, backend: Cache, wait: Callable[[float], Awaitable[None]]
+    ) -> None:
+        """Live values and counters stay as they are, with their lifetimes; free and expired keys are filled."""
+        await backend.set({"value": b"1"}, ttl=self.ttl)
+        await backend.increment("counter", ttl=LONG, by=7)
+        await backend.add({"value": b"2", "counter": b"2", "free": b"2"}, ttl=LONG)
+        await backend.add({}, ttl=LONG)
+        assert await backend.get(["value", "free"]) == [b"1", b"2"]
+        assert await backend.increment("counter", ttl=LONG) == 8
+        await backend.add({"brief": b"2"}, ttl=self.ttl)
+        await wait(self.ttl * 1.1)
+        assert await backend.get(["value", "free", "brief"]) == [None, b"2", None]
+        await backend.add({"value": b"3", "free": b"3"}, ttl=LONG)
+        assert await backend.get(["value", "free"]) == [b"3", b"2"]
+
+    async def test_racing_adds_keep_the_first(self, backend: Cache) -> None:
+        """Each of sixteen reads, after its own add, the one value that was stored."""
+
+        async def add(number: int) -> bytes | None:
+            await backend.add({"key": b"%d" % number, f"key {number}": b""}, ttl=LONG)
+            return (await backend.get(["key"]))[0]
+
+        seen = set(await asyncio.gather(*(add(number) for number in range(16))))
+        assert len(seen) == 1
+        assert seen < {b"%d" % number for number in range(16)}
+
+    @QUIET
+    @given(names=namespaces)
+    async def test_no_key_reads_the_value_of_another(self, opener: Opener, names: list[str]) -> None:
+        """Keys that are easily confused: each has its own value and counter, and deleting one leaves the rest."""
+        backend: Cache = await opener.reopen()
+        await backend.clear()
+        await backend.set({name: name.encode() for name in names[1:]}, ttl=LONG)
+        assert await backend.get(names) == [None, *(name.encode() for name in names[1:])]
+        counts = [await backend.increment(f"n:{name}", ttl=LONG, by=by) for by, name in enumerate(names, 1)]
+        assert counts == list(range(1, len(names) + 1))
+        await backend.delete(names[1:2])
+        assert await backend.get(names) == [None, None, *(name.encode() for name in names[2:])]
 
     async def test_deleted_values_are_gone(self, backend: Cache) -> None:
         """Those and no others; unknown keys are fine."""
@@ -73,10 +119,10 @@ class CacheSuite(Suite):
         self, backend: Cache, wait: Callable[[float], Awaitable[None]]
     ) -> None:
         """Later increments do not lengthen its life; afterwards it starts at 0 again."""
-        assert await backend.increment("counter", ttl=TTL) == 1
-        await wait(TTL * 0.6)
+        assert await backend.increment("counter", ttl=self.ttl) == 1
+        await wait(self.ttl * 0.6)
         assert await backend.increment("counter", ttl=LONG) == 2
-        await wait(TTL * 0.6)
+        await wait(self.ttl * 0.6)
         assert await backend.increment("counter", ttl=LONG) == 1
 
     async def test_a_deleted_counter_starts_again(self, backend: Cache) -> None:

@@ -22,11 +22,13 @@ from sfm_core.testing.opener import specs_of
 from sfm_core.testing.refusals import REFUSALS
 from sfm_core.testing.storage import StorageSuite
 from sfm_core.testing.storage_lasting import DurableStorageSuite, SharedStorageSuite
+from sfm_core.testing.storage_leases import LeasesSuite
 from sfm_core.testing.storage_ranking import MatchingSuite
 from sfm_core.testing.storage_words import FullTextSuite, VocabularySuite
 from sfm_core.testing.suite import Suite
 from sfm_core.testing.vectors import ExactVectorsSuite, VectorsAmongSuite, VectorsFilterSuite, VectorsSuite
 from sfm_core.testing.vectors_lasting import DurableVectorsSuite, SharedVectorsSuite
+from sfm_core.testing.vectors_words import VectorsFullTextSuite
 
 __all__ = ["CAPABILITIES", "SUITES", "SpecSuite", "conformance", "missing", "required"]
 
@@ -35,12 +37,14 @@ SUITES: tuple[type[Suite], ...] = (
     FullTextSuite,
     VocabularySuite,
     MatchingSuite,
+    LeasesSuite,
     DurableStorageSuite,
     SharedStorageSuite,
     VectorsSuite,
     VectorsAmongSuite,
     VectorsFilterSuite,
     ExactVectorsSuite,
+    VectorsFullTextSuite,
     DurableVectorsSuite,
     SharedVectorsSuite,
     CacheSuite,
@@ -101,7 +105,8 @@ def conformance(
 
     Args:
         plugin: dotted name of the module with the registration hooks.
-        fixtures: per port a plain class whose fixtures (`config`, `context`, `wait`) replace the kit's.
+        fixtures: per port a plain class whose fixtures (`config`, `context`, `held`, `wait`) and attributes (`quiet`,
+            `settle`, `patience`, `ttl`, `brief`, `kills`) replace the kit's.
         known_gaps: names of tests that are known to fail -> why; they must fail, in every suite that has them.
     """
     made: dict[str, type[Suite]] = {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
 from sfm_core.model.event import Change, Event, event_of
@@ -11,6 +12,7 @@ from sfm_core.plugins.types import Port
 from sfm_core.ports.events import DeadLetters, Delivery, Events, EventsCapability, Subscription
 from sfm_core.testing.build import at, new_id
 from sfm_core.testing.opener import Opener
+from sfm_core.testing.storage_isolation import CONFUSABLE
 from sfm_core.testing.suite import Suite
 
 __all__ = ["DeadLettersSuite", "DurableEventsSuite", "EventsSuite", "SharedEventsSuite", "change_events", "drain"]
@@ -35,13 +37,18 @@ def change_events(count: int, *, namespaces: Sequence[str] = ("acme/agent",), fi
     ]
 
 
-async def drain(backend: Events, group: str, quiet: float = 0.5) -> list[Event]:
-    """Return, as a new member of `group`, everything that comes until nothing came for `quiet` seconds; commits it."""
+async def drain(backend: Events, group: str, quiet: float = 0.5, *, settle: float = 0.0) -> list[Event]:
+    """Return, as a new member of `group`, everything that comes until nothing came for `quiet` seconds; commits it.
+
+    For the first delivery it waits `settle` seconds longer: until a new member has its share.
+    """
     found: list[Event] = []
+    patience = settle + quiet
     async with backend.subscribe(group) as member:
-        while part := await member.receive(limit=100, timeout=quiet):
+        while part := await member.receive(limit=100, timeout=patience):
             await member.commit(part)
             found += events_of(part)
+            patience = quiet
     return found
 
 
@@ -55,16 +62,43 @@ def ids(events: Sequence[Event]) -> list[str]:
     return [event.id for event in events]
 
 
-class EventsTests(Suite):
-    """The base of these suites.
+def number(event: Event) -> int:
+    """Return the sequence of an event's change."""
+    return event.data.sequence
 
-    `quiet` is how many seconds without a delivery mean that nothing more will come, `patience` how many to wait for what
-    must come.
+
+class EventsTests(Suite):
+    """The base of these suites. Where a server takes its time, the fixtures class of the plugin sets these attributes.
+
+    Attributes:
+        quiet: how many seconds without a delivery mean that nothing more will come.
+        settle: how many seconds it may take until everybody who joined or left a group has (or has not) their share.
+        patience: how many seconds to wait for what must come.
     """
 
     port = Port.EVENTS
     quiet: ClassVar[float] = 0.5
+    settle: ClassVar[float] = 0.0
     patience: ClassVar[float] = 20.0
+
+    async def drain(self, backend: Events, group: str) -> list[Event]:
+        """Return what a new member of `group` gets until nothing more comes; commits it."""
+        return await drain(backend, group, self.quiet, settle=self.settle)
+
+    async def settled(self) -> None:
+        """Wait until the members who joined have their shares, so that no later change of hands repeats an event."""
+        await asyncio.sleep(self.settle)
+
+    async def lags(self, backend: Events, group: str, count: int) -> Mapping[str, int]:
+        """Wait until `group` lags `count` events behind over all lanes, and return its lag by lane."""
+        found = await backend.lag(group)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.patience):
+                while sum(found.values()) != count:
+                    await asyncio.sleep(0.05)
+                    found = await backend.lag(group)
+        assert sum(found.values()) == count
+        return found
 
     async def take(self, member: Subscription, count: int, *, commit: bool = True, limit: int = 7) -> list[Delivery]:
         """Receive exactly `count` deliveries."""
@@ -126,6 +160,7 @@ class EventsSuite(EventsTests):
         await backend.publish(events)
         found: list[str] = []
         async with backend.subscribe("index") as one, backend.subscribe("index") as two:
+            await self.settled()
             async with asyncio.timeout(self.patience):
                 while len(found) < 40:
                     for member in (one, two):
@@ -139,6 +174,7 @@ class EventsSuite(EventsTests):
         await backend.publish(change_events(4))
         async with backend.subscribe("index") as one, backend.subscribe("index") as two:
             members = [one, two]
+            await self.settled()
             first: list[Delivery] = []
             async with asyncio.timeout(self.patience):
                 while not first:
@@ -156,7 +192,20 @@ class EventsSuite(EventsTests):
         async with backend.subscribe("index") as member:
             again = await self.take(member, 4)
         assert ids(events_of(again)) == ids(events[2:])
-        assert await drain(backend, "index", self.quiet) == []
+        assert await self.drain(backend, "index") == []
+
+    async def test_a_gap_in_what_was_committed_comes_again(self, backend: Events) -> None:
+        """Committing the later half does not commit the first; the later half may come again with it."""
+        events = change_events(6)
+        await backend.publish(events)
+        async with backend.subscribe("index") as member:
+            held = await self.take(member, 6, commit=False)
+            await member.commit(held[3:])
+            await member.commit([held[1]])
+        found = ids(await self.drain(backend, "index"))
+        assert set(ids(events)) >= set(found) >= {events[0].id, events[2].id}
+        assert await self.drain(backend, "index") == []
+        assert sum((await backend.lag("index")).values()) == 0
 
     async def test_a_failing_consumer_loses_nothing(self, backend: Events) -> None:
         """An exception inside the subscription is the same as leaving it."""
@@ -166,7 +215,7 @@ class EventsSuite(EventsTests):
                 await self.take(member, 3, commit=False)
                 raise LookupError
         except LookupError:
-            assert len(await drain(backend, "index", self.quiet)) == 3
+            assert len(await self.drain(backend, "index")) == 3
 
     async def test_a_rejected_event_does_not_come_again(self, backend: Events) -> None:
         """Giving up is a kind of committing; the next events are not held up."""
@@ -176,7 +225,7 @@ class EventsSuite(EventsTests):
             held = await self.take(member, 3, commit=False)
             await member.reject(held[0], error="cannot be read")
             await member.commit(held[1:])
-        assert await drain(backend, "index", self.quiet) == []
+        assert await self.drain(backend, "index") == []
 
     async def test_repeats_are_delivered_as_repeats(self, backend: Events) -> None:
         """Publishing again delivers again, with the same id."""
@@ -185,6 +234,63 @@ class EventsSuite(EventsTests):
         await backend.publish(events)
         async with backend.subscribe("index") as member:
             assert ids(events_of(await self.take(member, 4))) == ids(events) * 2
+
+    async def test_a_namespace_has_one_lane(self, backend: Events) -> None:
+        """For ever, whoever reads it; and names that are easily confused stay what they are."""
+        events = change_events(3 * len(CONFUSABLE), namespaces=CONFUSABLE)
+        await backend.publish(events)
+        lanes: dict[str, set[str]] = {}
+        for group in ("index", "audit"):
+            async with backend.subscribe(group) as member:
+                found = await self.take(member, len(events))
+            assert sorted(events_of(found), key=number) == events
+            for delivery, event in zip(found, events_of(found), strict=True):
+                lanes.setdefault(event.data.namespace, set()).add(delivery.lane)
+        assert {name for name, held in lanes.items() if len(held) != 1} == set()
+
+    async def test_a_lane_is_delivered_in_order(self, backend: Events) -> None:
+        """In the order of publishing, over all the namespaces that share it and whatever the batches."""
+        events = change_events(80, namespaces=[f"n{n}" for n in range(16)])
+        for start in range(0, 80, 9):
+            await backend.publish(events[start : start + 9])
+        async with backend.subscribe("index") as member:
+            found = await self.take(member, 80)
+        lanes: dict[str, list[int]] = {}
+        for delivery, event in zip(found, events_of(found), strict=True):
+            lanes.setdefault(delivery.lane, []).append(number(event))
+        assert lanes == {lane: sorted(numbers) for lane, numbers in lanes.items()}
+
+    async def test_a_lane_is_in_one_hand_at_a_time(self, backend: Events) -> None:
+        """While nobody commits, no two members of a group hold events of one lane."""
+        await backend.publish(change_events(64, namespaces=[f"n{n}" for n in range(16)]))
+        async with backend.subscribe("index") as one, backend.subscribe("index") as two:
+            await self.settled()
+            hands: list[set[str]] = [set(), set()]
+            for limit in (1, 1, 5, 99):
+                for hand, member in zip(hands, (one, two), strict=True):
+                    hand |= {one.lane for one in await member.receive(limit=limit, timeout=self.quiet)}
+        assert hands[0] | hands[1]
+        assert hands[0] & hands[1] == set()
+
+    async def test_the_lag_is_what_a_group_has_not_committed(self, backend: Events) -> None:
+        """By lane, for a new group all there is, what is held included; other groups do not count; zero at the end."""
+        assert sum((await backend.lag("index")).values()) == 0
+        names = [f"n{n}" for n in range(8)]
+        await backend.publish(change_events(24, namespaces=names))
+        whole = await self.lags(backend, "index", 24)
+        async with backend.subscribe("index") as member:
+            held = await self.take(member, 24, commit=False)
+            assert whole == {lane: sum(one.lane == lane for one in held) for lane in whole}
+            assert await backend.lag("index") == whole
+            first = [one for one in held if one.lane == held[0].lane]
+            await member.commit(first)
+            left = await self.lags(backend, "index", 24 - len(first))
+            assert left == {**whole, held[0].lane: 0}
+            await member.commit([one for one in held if one.lane != held[0].lane])
+            assert await self.lags(backend, "index", 0) == dict.fromkeys(whole, 0)
+        assert await self.lags(backend, "audit", 24) == whole
+        await backend.publish(change_events(1, namespaces=names, first=25))
+        await self.lags(backend, "index", 1)
 
 
 class _Lettered(Events, DeadLetters, Protocol):
@@ -223,7 +329,7 @@ class DeadLettersSuite(EventsTests):
                 await member.reject(delivery, error="reason")
         first, second = await backend.dead_letters("index", limit=9)
         await backend.replay("index", [first])
-        assert await drain(backend, "index", self.quiet) == events[:1]
+        assert await self.drain(backend, "index") == events[:1]
         left = await backend.dead_letters("index", limit=9)
         assert [letter.delivery.event for letter in left] == [second.delivery.event]
 
@@ -241,9 +347,9 @@ class DurableEventsSuite(EventsTests):
         async with backend.subscribe("index") as member:
             await self.take(member, 2)
         backend = await opener.reopen()
-        found = ids(await drain(backend, "index", self.quiet))
+        found = ids(await self.drain(backend, "index"))
         assert found[-4:] == ids(events[2:])
-        assert ids(await drain(backend, "audit", self.quiet)) == ids(events)
+        assert ids(await self.drain(backend, "audit")) == ids(events)
 
 
 class SharedEventsSuite(EventsTests):
@@ -256,5 +362,6 @@ class SharedEventsSuite(EventsTests):
         first, second = await opener.open(), await opener.open()
         events = change_events(10)
         await first.publish(events)
-        assert ids(await drain(second, "index", self.quiet)) == ids(events)
-        assert await drain(first, "index", self.quiet) == []
+        assert ids(await self.drain(second, "index")) == ids(events)
+        assert await self.drain(first, "index") == []
+        assert sum((await first.lag("index")).values()) == 0

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from sfm_core.config.secret import Secret
 from sfm_core.plugins.types import BackendSpec, OpenContext, Port
 from sfm_core.ports.vectors import Space
 
@@ -38,7 +39,7 @@ class Address(Struct, frozen=True):
         """Return what opens the store in this process."""
         specs = specs_of(importlib.import_module(self.module))
         [spec] = [spec for spec in specs if spec.port == self.port and spec.name == self.name]
-        config = msgspec.convert(self.config, spec.config)
+        config = msgspec.convert(self.config, spec.config, dec_hook=_decoded)
         folder = Path(self.data_dir) if self.data_dir is not None else None
         return Opener(spec, config, OpenContext(data_dir=folder, space=self.space), module=self.module)
 
@@ -57,9 +58,10 @@ class Opener:
         self._module = module
         self._stack = AsyncExitStack()
 
-    async def open(self, *, space: Space | None = None, rebuild: bool = False) -> Any:
-        """Open the store beside what is open already; `space` replaces the context's."""
-        context = msgspec.structs.replace(self.context, space=space or self.context.space, rebuild=rebuild)
+    async def open(self, *, space: Space | None = None, rebuild: bool = False, spaceless: bool = False) -> Any:
+        """Open the store beside what is open already; `space` replaces the context's, or `spaceless` takes it away."""
+        chosen = None if spaceless else space or self.context.space
+        context = msgspec.structs.replace(self.context, space=chosen, rebuild=rebuild)
         return await self._stack.enter_async_context(self.spec.open(self.config, context))
 
     async def close(self) -> None:
@@ -67,10 +69,10 @@ class Opener:
         stack, self._stack = self._stack, AsyncExitStack()
         await stack.aclose()
 
-    async def reopen(self, *, space: Space | None = None, rebuild: bool = False) -> Any:
+    async def reopen(self, *, space: Space | None = None, rebuild: bool = False, spaceless: bool = False) -> Any:
         """Close everything and open the store again."""
         await self.close()
-        return await self.open(space=space, rebuild=rebuild)
+        return await self.open(space=space, rebuild=rebuild, spaceless=spaceless)
 
     @property
     def address(self) -> Address:
@@ -80,7 +82,19 @@ class Opener:
             module=self._module,
             port=self.spec.port,
             name=self.spec.name,
-            config=msgspec.to_builtins(self.config),
+            config=msgspec.to_builtins(self.config, enc_hook=_encoded),
             data_dir=str(context.data_dir) if context.data_dir is not None else None,
             space=context.space,
         )
+
+
+def _encoded(value: object) -> object:
+    if isinstance(value, Secret):
+        return value.reveal()  # the process that reads it is a child of this test
+    raise NotImplementedError(f"a config holds a {type(value).__name__}")
+
+
+def _decoded(kind: type, value: Any) -> object:
+    if kind is Secret:
+        return Secret(value)
+    raise NotImplementedError(f"a config holds a {kind.__name__}")

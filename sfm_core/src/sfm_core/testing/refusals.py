@@ -13,13 +13,14 @@ from sfm_core.plugins.types import Port
 from sfm_core.ports.cache import CacheCapability
 from sfm_core.ports.embedding import EmbeddingCapability
 from sfm_core.ports.events import EventsCapability
-from sfm_core.ports.storage import StorageCapability
+from sfm_core.ports.storage import Lease, StorageCapability
 from sfm_core.ports.vectors import VectorsCapability
 from sfm_core.testing.build import NOW, ids_of, memory, new_id, put, store
 from sfm_core.testing.events import change_events, drain
 from sfm_core.testing.opener import Opener
 from sfm_core.testing.suite import Suite
 from sfm_core.testing.vectors import point
+from sfm_core.testing.vectors_words import worded
 
 __all__ = [
     "REFUSALS",
@@ -27,10 +28,12 @@ __all__ = [
     "EventsNotDurableSuite",
     "NoDeadLettersSuite",
     "NoFullTextSuite",
+    "NoLeasesSuite",
     "NoMatchingSuite",
     "NoTextsSuite",
     "NoVectorsAmongSuite",
     "NoVectorsFilterSuite",
+    "NoVectorsFullTextSuite",
     "NoVocabularySuite",
     "NoWordVectorsSuite",
     "StorageNotDurableSuite",
@@ -72,6 +75,20 @@ class NoMatchingSuite(AbsentMethods):
     port = Port.STORAGE
     lacks = StorageCapability.MATCHING
     methods = ("matching",)
+
+
+class NoLeasesSuite(AbsentMethods):
+    """A storage without LEASES."""
+
+    port = Port.STORAGE
+    lacks = StorageCapability.LEASES
+    methods = ("acquire_lease", "release_lease")
+
+    async def test_a_fenced_cursor_is_refused(self, backend: Any) -> None:
+        """Never saved as if the fence were not there."""
+        with pytest.raises(CapabilityNotSupported):
+            await backend.save_cursor("relay", 5, fence=Lease("relay", "a", 1))
+        assert await backend.cursor("relay") == 0
 
 
 class NoDeadLettersSuite(AbsentMethods):
@@ -121,6 +138,20 @@ class NoVectorsFilterSuite(Suite):
         some = parse_filter({"field": "kind", "op": "eq", "value": "semantic"})
         with pytest.raises(CapabilityNotSupported):
             await backend.search(ALL, [1.0] + [0.0] * 7, limit=1, filter=some)
+
+
+class NoVectorsFullTextSuite(AbsentMethods):
+    """A vector index without FULL_TEXT."""
+
+    port = Port.VECTORS
+    lacks = VectorsCapability.FULL_TEXT
+    methods = ("search_text",)
+
+    async def test_a_point_without_a_vector_is_refused(self, backend: Any) -> None:
+        """Nobody could find it; the points beside it are not stored either."""
+        with pytest.raises(CapabilityNotSupported):
+            await backend.upsert([point(memory(), [1.0]), worded("tea", vector=None)])
+        assert await backend.count(ALL) == 0
 
 
 class StorageNotDurableSuite(Suite):
@@ -216,10 +247,12 @@ REFUSALS: tuple[type[Suite], ...] = (
     NoFullTextSuite,
     NoVocabularySuite,
     NoMatchingSuite,
+    NoLeasesSuite,
     StorageNotDurableSuite,
     StorageNotSharedSuite,
     NoVectorsAmongSuite,
     NoVectorsFilterSuite,
+    NoVectorsFullTextSuite,
     VectorsNotDurableSuite,
     VectorsNotSharedSuite,
     CacheNotSharedSuite,

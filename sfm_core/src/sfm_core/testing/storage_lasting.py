@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 from sfm_core.model.namespace import ALL
-from sfm_core.plugins.types import OpenContext, Port
+from sfm_core.plugins.types import Port
 from sfm_core.ports.storage import Order, Storage, StorageCapability
 from sfm_core.ports.writes import Replayed
 from sfm_core.testing.build import (
@@ -30,7 +31,7 @@ from sfm_core.testing.build import (
 from sfm_core.testing.child import Acknowledged, acknowledged, kill_after, started
 from sfm_core.testing.opener import Opener
 from sfm_core.testing.storage_log import claim
-from sfm_core.testing.suite import Suite, files_under
+from sfm_core.testing.suite import Suite
 
 __all__ = ["DurableStorageSuite", "SharedStorageSuite"]
 
@@ -137,8 +138,10 @@ class DurableStorageSuite(Suite):
             await prove(backend, told, searchable=searchable)
             await opener.close()
 
-    async def test_erased_bytes_are_gone_from_the_store(self, opener: Opener, context: OpenContext) -> None:
-        """After a close no file of the store holds content, payload, author, tag or words of an erased memory."""
+    async def test_erased_bytes_are_gone_from_the_store(
+        self, opener: Opener, held: Callable[[], Awaitable[Mapping[str, bytes]]]
+    ) -> None:
+        """After a close nothing of the store holds content, payload, author, tag or words of an erased memory."""
         backend: Storage = await opener.open()
         secrets = [f"zq{new_id().replace('-', '')}{n}" for n in range(5)]
         [one, _] = await store(
@@ -149,10 +152,7 @@ class DurableStorageSuite(Suite):
         [two] = await store(backend, replacing(one, content=f"tell {secrets[4]}"))
         await store(backend, erase(two))
         await opener.close()
-        held = [
-            name for name, data in files_under(context.data_dir).items() if any(s.encode() in data for s in secrets)
-        ]
-        assert held == []
+        assert [where for where, data in (await held()).items() if any(s.encode() in data for s in secrets)] == []
 
 
 class SharedStorageSuite(Suite):

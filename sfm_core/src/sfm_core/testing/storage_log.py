@@ -251,6 +251,19 @@ class OverviewTests(Suite):
         assert await backend.namespaces(Scope("acme", subtree=True), now=NOW) == [own, away]
         assert await backend.namespaces(Scope("acme"), now=NOW) == []
 
+    async def test_expired_memories_are_not_counted_as_live(self, backend: Storage) -> None:
+        """From their instant on, nor are their links; their versions are there, and their namespace, until the sweep."""
+        one, two = await store(backend, put("one", expires_at=at(10)), put("two"))
+        [alone] = await store(backend, put("alone", namespace="acme/b", expires_at=at(10)))
+        await store(backend, tie(one, two))
+        for seconds, live in ((9, (2, 0, 2, 1)), (10, (1, 0, 2, 0))):
+            here, away = await backend.namespaces(ALL, now=at(seconds))
+            assert (here.memories, here.deleted, here.versions, here.links) == live
+            assert (away.namespace, away.memories, away.deleted, away.versions) == ("acme/b", seconds == 9, 0, 1)
+        await store(backend, remove(alone, time=at(11)))
+        [_, away] = await backend.namespaces(ALL, now=at(11))
+        assert (away.memories, away.deleted, away.versions) == (0, 1, 2)
+
     async def test_a_namespace_of_tombstones_is_still_named(self, backend: Storage) -> None:
         """Until the last of them is erased."""
         [one] = await store(backend, put("one"))

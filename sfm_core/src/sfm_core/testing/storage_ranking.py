@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from hypothesis import given
+
 from sfm_core.model.filter import Filter, parse_filter
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import ALL, Scope
@@ -11,6 +13,8 @@ from sfm_core.plugins.types import Port
 from sfm_core.ports.storage import Candidate, FullText, Matching, Storage, StorageCapability
 from sfm_core.testing.build import HERE, NOW, at, erase, ids_of, new_id, put, remove, store
 from sfm_core.testing.filter_cases import FILTER_MEMORIES, wrong_answers
+from sfm_core.testing.opener import Opener
+from sfm_core.testing.storage_isolation import QUIET, namespaces
 from sfm_core.testing.suite import Suite
 
 __all__ = ["MatchingSuite", "RankingTests"]
@@ -183,3 +187,18 @@ class MatchingSuite(Suite):
         assert await match(ALL) == {one.id, two.id, below.id, away.id}
         assert len(await match(ALL, 3)) == 3
         assert faded.id not in await match(ALL)
+
+    @QUIET
+    @given(names=namespaces)
+    async def test_matching_never_leaves_its_scope(self, opener: Opener, names: list[str]) -> None:
+        """It names exactly the memories of the namespaces of its scope, whatever the filter lets through."""
+        backend: _Matching = await opener.reopen()
+        tag = new_id()
+        stored = {name: (await store(backend, put(tag, namespace=name, tags=(tag,))))[0].id for name in names}
+        tagged = parse_filter({"field": "tags", "op": "contains", "value": tag})
+        others = parse_filter({"not": {"field": "content", "op": "eq", "value": "other"}})
+        for scope in (Scope(name, sub) for name in names for sub in (False, True)):
+            inside = {id for name, id in stored.items() if scope.covers(name)}
+            for filter in (None, tagged, others):
+                found = await backend.matching(scope, filter=filter, limit=9999, now=NOW)
+                assert {id for id in found if id in stored.values()} == inside

@@ -225,6 +225,21 @@ class VocabularySuite(Suite):
         assert below == [("milk", "milk"), ("tea", "tea"), ("water", "water")]
         assert len(await backend.words(ALL)) == 7
 
+    @QUIET
+    @given(names=namespaces)
+    async def test_no_vocabulary_leaves_its_scope(self, opener: Opener, names: list[str]) -> None:
+        """The words of a scope are those of its namespaces, whether they came with a write or were added."""
+        backend: _Naming = await opener.reopen()
+        tag = new_id()
+        for number, name in enumerate(names):
+            pairs = ((f"{tag} {number} written", "w"),)
+            await store(backend, replace(put(tag, namespace=name), analysis=Analysis(words=pairs)))
+            await backend.add_words(name, [(f"{tag} {number} added", "a")])
+        for scope in (Scope(name, sub) for name in names for sub in (False, True)):
+            inside = {number for number, name in enumerate(names) if scope.covers(name)}
+            expected = {f"{tag} {number} {how}" for number in inside for how in ("written", "added")}
+            assert {word for word, _ in await backend.words(scope) if word.startswith(tag)} == expected
+
     async def test_the_token_differs_after_a_new_word(self, backend: _Naming) -> None:
         """So that whoever keeps the words knows when to read them again."""
         await store(backend, put("tea"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -45,6 +45,8 @@ class Suite:
     and overrides fixtures where the defaults do not fit:
         config: the backend's config; must lead to an EMPTY store that belongs to this test alone. Default: `spec.config()`.
         context: the `OpenContext`. Default: the test's own `tmp_path` and a space of 8 dimensions.
+        held: tells every byte that the closed store holds, by where. Default: the files in the data directory; a store on a
+            server reads its tables (collections, ...) whole.
 
     From these come `opener` (opens the store, again, beside) and `backend` (opened, empty). Tests may not be overridden.
     """
@@ -81,6 +83,15 @@ class Suite:
     def context(self, tmp_path: Path) -> OpenContext:
         """What the backend gets to know when it is opened."""
         return OpenContext(data_dir=tmp_path, space=SPACE)
+
+    @pytest.fixture
+    def held(self, context: OpenContext) -> Callable[[], Awaitable[Mapping[str, bytes]]]:
+        """Tells what the closed store holds."""
+
+        async def read() -> Mapping[str, bytes]:
+            return files_under(context.data_dir)
+
+        return read
 
     @pytest_asyncio.fixture
     async def opener(self, config: Any, context: OpenContext) -> AsyncIterator[Opener]:

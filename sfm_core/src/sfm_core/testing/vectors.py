@@ -185,6 +185,19 @@ class VectorsAmongSuite(Suite):
         assert await backend.search(HERE, UP, limit=9, among=[new_id(), gone.id, away.id]) == []
         assert ids_of(await backend.search(HERE, UP, limit=9, among=[here.id, here.id])) == [here.id]
 
+    @QUIET
+    @given(names=namespaces)
+    async def test_no_restricted_search_leaves_its_scope(self, opener: Opener, names: list[str]) -> None:
+        """Naming the ids of other namespaces does not open them."""
+        backend: Vectors = await opener.reopen()
+        await backend.clear()
+        points = {name: point(memory(name, namespace=name), [1.0, 0.01 * n]) for n, name in enumerate(names)}
+        await backend.upsert(list(points.values()))
+        for scope in (Scope(name, sub) for name in names for sub in (False, True)):
+            inside = {p.id for name, p in points.items() if scope.covers(name)}
+            found = await backend.search(scope, UP, limit=99, among=ids_of(list(points.values())))
+            assert set(ids_of(found)) == inside
+
 
 class VectorsFilterSuite(Suite):
     """What a vector index with FILTER must do."""
@@ -217,6 +230,21 @@ class VectorsFilterSuite(Suite):
         for tag, expected in (("old", []), ("new", [one.id])):
             has = parse_filter({"field": "tags", "op": "contains", "value": tag})
             assert ids_of(await backend.search(HERE, UP, limit=9, filter=has)) == expected
+
+    @QUIET
+    @given(names=namespaces)
+    async def test_no_filtered_search_leaves_its_scope(self, opener: Opener, names: list[str]) -> None:
+        """Whatever the filter lets through, a negation or an alternative too."""
+        backend: Vectors = await opener.reopen()
+        await backend.clear()
+        points = {name: point(memory(name, namespace=name), [1.0, 0.01 * n]) for n, name in enumerate(names)}
+        await backend.upsert(list(points.values()))
+        here = {"field": "content", "op": "eq", "value": names[0]}
+        filters = [parse_filter(one) for one in ({"or": [here, {"not": here}]}, {"not": {**here, "value": "other"}})]
+        for scope in (Scope(name, sub) for name in names for sub in (False, True)):
+            inside = {p.id for name, p in points.items() if scope.covers(name)}
+            for filter in filters:
+                assert set(ids_of(await backend.search(scope, UP, limit=99, filter=filter))) == inside
 
 
 class ExactVectorsSuite(Suite):
