@@ -1,0 +1,53 @@
+"""Vectors in the binary form that pgvector reads (`vector_recv`, `halfvec_recv`, inside PostgreSQL's `array_recv`)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from psycopg import AsyncConnection
+from psycopg.abc import Buffer
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+from sfm_core.services.vector_arm import unit
+
+__all__ = ["HALF", "SINGLE", "Packed", "can_send", "pack", "pack_all"]
+
+SINGLE, HALF = "vector", "halfvec"
+"""The types of a column: 32 or 16 bits a number."""
+
+_LETTERS = {SINGLE: "f", HALF: "e"}
+
+
+class Packed(bytes):
+    """A value in its type's binary form; the statement has to name the type (`%b::vector`)."""
+
+
+class _PackedDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: Packed) -> Buffer:
+        return bytes(obj)
+
+
+def can_send(connection: AsyncConnection[object]) -> None:
+    """Let `connection` take `Packed` values."""
+    connection.adapters.register_dumper(Packed, _PackedDumper)
+
+
+def pack(kind: str, row: Sequence[float]) -> Packed:
+    """Return one vector, made one of length 1 so that no number of it is out of the range of its type.
+
+    The form: dimension and a zero in 16 bits each, then the numbers, all big-endian.
+    """
+    return Packed(struct.pack(f">HH{len(row)}{_LETTERS[kind]}", len(row), 0, *unit(row)))
+
+
+def pack_all(kind: str, oid: int, rows: Sequence[Sequence[float]]) -> Packed:
+    """Return an array of vectors; `oid` is that of the type in this database."""
+    parts = [struct.pack(">iiIii", 1, 0, oid, len(rows), 1)]
+    for row in rows:
+        packed = pack(kind, row)
+        parts += [struct.pack(">i", len(packed)), packed]
+    return Packed(b"".join(parts))

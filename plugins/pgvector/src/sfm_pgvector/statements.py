@@ -1,0 +1,154 @@
+"""The statements on the table of the index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from sfm_core.model.filter import Filter
+from sfm_core.model.memory import Memory
+from sfm_core.model.namespace import Scope
+from sfm_core.ports.vectors import Point
+from sfm_pgvector.layout import FIELDS, Index
+from sfm_pgvector.packing import Packed, pack_all
+from sfm_postgres.adapt import escape
+from sfm_postgres.filters import canonical_json, columns_of, compile_filter
+
+__all__ = ["OVERFETCH", "Statement", "approximate", "count", "delete", "exact", "upserts", "versions"]
+
+OVERFETCH = 2
+"""HNSW finds a few of the best only after worse ones: it is asked for so many times the points that are wanted."""
+_MOST_BYTES = 8 * 2**20
+"""An upsert of more is sent in parts."""
+_COLUMNS = columns_of("p", content="NULL::text")
+_RECORD = ", ".join(f"{name} {kind}" for name, kind in {"id": "uuid", "version": "bigint", **FIELDS}.items())
+_NAMES = ", ".join(FIELDS)
+_encode = msgspec.json.Encoder().encode
+
+
+class Statement(Struct, frozen=True):
+    """A statement with its values; `{s}` in it stands for the schema."""
+
+    sql: str
+    values: tuple[Any, ...]
+
+
+def upserts(index: Index, points: Sequence[Point]) -> Iterator[Statement]:
+    """Store points of distinct ids, in their order, unless something as new is known of them."""
+    part: list[tuple[bytes, Sequence[float]]] = []
+    size = 0
+    for point in points:
+        assert point.vector is not None
+        row = _row(point)
+        if part and size + len(row) > _MOST_BYTES:
+            yield _upsert(index, part)
+            part, size = [], 0
+        part.append((row, point.vector))
+        size += len(row) + 4 * len(point.vector)
+    yield _upsert(index, part)
+
+
+def _upsert(index: Index, part: Sequence[tuple[bytes, Sequence[float]]]) -> Statement:
+    taken = ", ".join(f"{name} = excluded.{name}" for name in ("version", "embedding", *FIELDS))
+    sql = (
+        f"INSERT INTO {index.table} AS p (id, version, {_NAMES}, embedding) SELECT * FROM ROWS FROM "
+        f"(jsonb_to_recordset(%s::jsonb) AS ({_RECORD}), unnest(%b::{index.type}[])) "
+        f"ON CONFLICT (id) DO UPDATE SET {taken} WHERE p.version < excluded.version"
+    )
+    rows = b"[" + b",".join(row for row, _ in part) + b"]"
+    return Statement(sql, (rows.decode(), pack_all(index.kind, index.oid, [vector for _, vector in part])))
+
+
+def _row(point: Point) -> bytes:
+    memory = point.memory
+    fields: dict[str, Any] = {"id": point.id, "version": point.version}
+    for name in FIELDS:
+        fields[name] = _stored(name, memory)
+    fields["namespace"] = point.namespace
+    return _encode(fields)
+
+
+def _stored(name: str, memory: Memory) -> Any:
+    value = getattr(memory, name)
+    if name == "payload":
+        return msgspec.Raw(canonical_json(value).encode()) if value else None
+    if isinstance(value, str):
+        return escape(value)
+    return [escape(text) for text in value] if name == "tags" else value
+
+
+def delete(index: Index, ids: Sequence[tuple[str, int]]) -> Statement:
+    """Remove points of distinct ids, in their order, unless something newer is known of them; remember the versions."""
+    emptied = ", ".join(f"{name} = NULL" for name in ("embedding", *FIELDS))
+    sql = (
+        f"INSERT INTO {index.table} AS p (id, version) SELECT * FROM unnest(%s::uuid[], %s::bigint[]) "
+        f"ON CONFLICT (id) DO UPDATE SET version = excluded.version, {emptied} "
+        "WHERE p.version < excluded.version OR (p.version = excluded.version AND p.embedding IS NOT NULL)"
+    )
+    return Statement(sql, ([id for id, _ in ids], [version for _, version in ids]))
+
+
+def exact(
+    index: Index, scope: Scope, vector: Packed, limit: int, filter: Filter | None, among: Sequence[str] | None
+) -> Statement:
+    """Find the nearest points by looking at all that pass."""
+    where, values = _where(scope, filter, among)
+    # Nothing but a bare distance can be ordered by HNSW, which would not look at all.
+    sql = (
+        f"SELECT p.id, p.version, {_distance(index)} + 0 AS distance FROM {index.table} p WHERE {where} "
+        "ORDER BY distance, id LIMIT %s"
+    )
+    return Statement(sql, (vector, *values, limit))
+
+
+def approximate(index: Index, scope: Scope, vector: Packed, limit: int, filter: Filter | None) -> Statement:
+    """Find points among the nearest by HNSW, in the order of their distance."""
+    where, values = _where(scope, filter, None)
+    near = (
+        f"SELECT p.id, p.version, {_distance(index)} AS distance FROM {index.table} p WHERE {where} "
+        "ORDER BY distance LIMIT %s"
+    )
+    sql = f"WITH near AS MATERIALIZED ({near}) SELECT id, version, distance FROM near ORDER BY distance, id LIMIT %s"
+    return Statement(sql, (vector, *values, OVERFETCH * limit, limit))
+
+
+def versions(index: Index, ids: Sequence[str]) -> Statement:
+    """Return id and version of each of `ids` that has a point."""
+    sql = f"SELECT id, version FROM {index.table} WHERE id = ANY(%s::uuid[]) AND embedding IS NOT NULL"
+    return Statement(sql, (list(ids),))
+
+
+def count(index: Index, scope: Scope, *, most: int | None = None) -> Statement:
+    """Count the points of `scope`, not further than `most`."""
+    where, values = _where(scope, None, None)
+    if most is None:
+        return Statement(f"SELECT count(*) FROM {index.table} p WHERE {where}", tuple(values))
+    sql = f"SELECT count(*) FROM (SELECT FROM {index.table} p WHERE {where} LIMIT %s) some"
+    return Statement(sql, (*values, most))
+
+
+def _distance(index: Index) -> str:
+    return f"(p.embedding OPERATOR({index.extension.schema}.<=>) %b::{index.type})"
+
+
+def _where(scope: Scope, filter: Filter | None, among: Sequence[str] | None) -> tuple[str, list[Any]]:
+    """Return the condition for points of `scope` that pass `filter` and are in `among`."""
+    tests, values = ["p.embedding IS NOT NULL"], []
+    if not scope.subtree:
+        tests.append("p.namespace = %s")
+        values.append(scope.namespace)
+    elif scope.namespace:
+        # "0" follows "/": these are all names that begin with "<namespace>/".
+        tests.append("(p.namespace = %s OR (p.namespace >= %s AND p.namespace < %s))")
+        values += [scope.namespace, scope.namespace + "/", scope.namespace + "0"]
+    if among is not None:
+        tests.append("p.id = ANY(%s::uuid[])")
+        values.append(list(among))
+    if filter is not None:
+        sql, more = compile_filter(filter, _COLUMNS)
+        tests.append(sql)
+        values += more
+    return " AND ".join(tests), values
