@@ -18,6 +18,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from sfm_sqlite.codec import encode_json, key_of
+from sfm_sqlite.heap import trim_heap
 from sfm_sqlite.ledger import CHANGE_NUMBERS
 from sfm_sqlite.postings import Hits, Segment, build_segment, scan_tail
 
@@ -31,6 +32,7 @@ _MOST_NEWS = 5000
 _FEW_NEWS = 100
 _TAIL = 1000
 _BATCH = 1024
+_LARGE = 2**20
 _ERASED = CHANGE_NUMBERS["memory.erased"]
 T = TypeVar("T", bound=np.generic)
 _NEVER = int(np.iinfo(np.int64).max)
@@ -183,6 +185,8 @@ class Shelves:
             rows = connection.execute(_LOAD, (ns,))
             shelf = self._shelves[ns] = Shelf(iter(lambda: rows.fetchmany(_BATCH), []))
             self._let_go()
+            if shelf.nbytes > _LARGE:
+                trim_heap()
         self._shelves.move_to_end(ns)
         return shelf
 
