@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-__all__ = ["DATASCHEMA", "Change", "ChangeData", "ChangePage", "ChangeType", "Event", "event_of"]
+__all__ = ["DATASCHEMA", "Change", "ChangeData", "ChangePage", "ChangeType", "Event", "change_of", "event_of"]
 
 ChangeType = Literal[
     "memory.created",
@@ -81,4 +81,18 @@ def event_of(change: Change, source: str) -> Event:
             sequence=change.sequence,
             target=change.target if change.target is not None else UNSET,
         ),
+    )
+
+
+def change_of(event: Event) -> Change:
+    """Return the row of the change log that `event` tells of."""
+    data = event.data
+    return Change(
+        sequence=data.sequence,
+        type=event.type,
+        memory_id=data.memory_id,
+        version=data.version,
+        namespace=data.namespace,
+        time=event.time,
+        target=data.target if data.target is not UNSET else None,
     )

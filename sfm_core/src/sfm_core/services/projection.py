@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
-from sfm_core.errors import BackendError
+from sfm_core.errors import BackendError, BackendUnavailable
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import ALL
 from sfm_core.ports.embedding import Embedding
@@ -29,7 +29,7 @@ class Projection:
         vectors, embedding: the vector index and what embeds for it; both or neither.
         vocabulary: where the words of contents are noted for near words; None when nobody reads them.
         words: the words of a memory's content.
-        invalidate: forgets cached copies of memory ids; None without a cache.
+        forget: overwrites the cached copies of memories that are gone; it never fails. None when there are no copies.
     """
 
     def __init__(
@@ -39,18 +39,18 @@ class Projection:
         embedding: Embedding | None,
         vocabulary: Vocabulary | None,
         words: Words,
-        invalidate: Callable[[Sequence[str]], Awaitable[None]] | None = None,
+        forget: Callable[[Sequence[str]], Awaitable[object]] | None = None,
     ) -> None:
         self.vectors = vectors
         self._embedding = embedding
         self._vocabulary = vocabulary
         self._words = words
-        self._invalidate = invalidate
+        self._forget = forget
 
     @property
     def needed(self) -> bool:
         """Whether there is anything to project to."""
-        return self.vectors is not None or self._vocabulary is not None or self._invalidate is not None
+        return self.vectors is not None or self._vocabulary is not None or self._forget is not None
 
     async def is_empty(self) -> bool:
         """Tell whether there is a vector index without a single point."""
@@ -61,23 +61,40 @@ class Projection:
         if self.vectors is not None:
             await self.vectors.flush()
 
+    async def holds(self, live: Sequence[Memory], gone: Sequence[tuple[str, int]]) -> bool:
+        """Tell whether the vector index has `live` in these versions or newer ones, and none of `gone` up to these.
+
+        Raises:
+            BackendError: it is down.
+        """
+        wanted = {m.id: m.version for m in live if m.content is not None}
+        if self.vectors is None or not (wanted or gone):
+            return True
+        have = await self.vectors.versions([*wanted, *(id for id, _ in gone)])
+        there = all(have.get(id, 0) >= version for id, version in wanted.items())
+        return there and not any(have.get(id, version + 1) <= version for id, version in gone)
+
     async def apply(
         self,
         live: Sequence[Memory],
         gone: Sequence[tuple[str, int]],
         *,
         just_written: bool = False,
+        strict: bool = False,
     ) -> None:
         """Project the newest versions `live`, and the deletions `gone` as (id, version).
 
         Args:
             live: memories that are to be found.
             gone: ids that are not, with the version of the tombstone or erasure.
-            just_written: the storage has noted the words of `live` with the write.
+            just_written: the storage has noted the words of `live` with the write, and the writer has forgotten `gone`.
 
         Raises:
             BackendError: a projection or the embedder is down.
         """
+        # First of all: an erased memory must not wait for an index or an embedder.
+        if self._forget is not None and gone and not just_written:
+            await self._forget([id for id, _ in gone])
         if self._vocabulary is not None and live and not just_written:
             fresh: dict[str, dict[tuple[str, str], None]] = {}
             for memory in live:
@@ -85,11 +102,11 @@ class Projection:
             for namespace, found in fresh.items():
                 await self._vocabulary.add_words(namespace, found)
         if self.vectors is not None:
-            await self._index(self.vectors, live, gone)
-        if self._invalidate is not None:
-            await self._invalidate([*(m.id for m in live), *(id for id, _ in gone)])
+            await self._index(self.vectors, live, gone, strict)
 
-    async def _index(self, vectors: Vectors, live: Sequence[Memory], gone: Sequence[tuple[str, int]]) -> None:
+    async def _index(
+        self, vectors: Vectors, live: Sequence[Memory], gone: Sequence[tuple[str, int]], strict: bool
+    ) -> None:
         # Deletions first: they need no embedder, and an erased memory must not wait for one.
         without = [(m.id, m.version) for m in live if m.content is None]
         if gone or without:
@@ -99,19 +116,19 @@ class Projection:
         stored = await vectors.versions([m.id for m in live]) if len(live) > 1 else {}
         texts = [m for m in live if m.content is not None and stored.get(m.id, 0) < m.version]
         if texts:
-            rows = await self._embedded(texts)
+            rows = await self._embedded(texts, strict)
             await vectors.upsert([Point(m.id, m.version, m.namespace, row, m) for m, row in rows])
 
-    async def _embedded(self, texts: Sequence[Memory]) -> list[tuple[Memory, _Row]]:
+    async def _embedded(self, texts: Sequence[Memory], strict: bool) -> list[tuple[Memory, _Row]]:
         """Return memories with their vectors; a text that the embedder refuses among others is left out, and logged.
 
         Raises:
-            BackendError: it refuses all of them.
+            BackendError: it refuses all of them, or is down, or refuses one and `strict` is set.
         """
         try:
             return list(zip(texts, await self._vectors_of(texts), strict=True))
-        except BackendError:
-            if len(texts) == 1:
+        except BackendError as error:
+            if strict or len(texts) == 1 or isinstance(error, BackendUnavailable):
                 raise
         done: list[tuple[Memory, _Row]] = []
         refused: list[tuple[Memory, BackendError]] = []

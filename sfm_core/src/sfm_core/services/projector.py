@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
-from sfm_core.errors import SfmError
+from sfm_core.errors import BackendError, SfmError
 from sfm_core.model.event import Change
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import ALL
@@ -26,7 +26,7 @@ _PAGE = 1000
 _LINKS = ("memory.linked", "memory.unlinked")
 _PATIENCE = 1.0
 _GRACE = 0.02
-_LOOK = 0.01
+_LOOK, _FAR_LOOK = 0.01, 0.03
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
@@ -56,6 +56,11 @@ class Projector:
         self._kicked = False
         self._closed = False
         self.failing: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the cursor."""
+        return self._name
 
     @property
     def position(self) -> int:
@@ -130,18 +135,41 @@ class Projector:
             self.kick()
         return True
 
-    async def reached(self, sequence: int, timeout: float) -> bool:
-        """Wait until everything up to `sequence` is projected, at most `timeout` seconds; return whether it is."""
+    async def reached(
+        self,
+        sequence: int,
+        timeout: float,
+        *,
+        live: Sequence[Memory] | None = None,
+        gone: Sequence[tuple[str, int]] = (),
+    ) -> bool:
+        """Wait until everything up to `sequence` is projected, at most `timeout` seconds; return whether it is.
+
+        Args:
+            sequence: of the change log.
+            timeout: seconds.
+            live, gone: what was written, if that is all that matters: where a consumer does the work, the index is asked
+                for it as well, since the cursor of all may be behind for the sake of others.
+        """
         if not self._projection.needed:
             return True
         deadline = time.monotonic() + max(timeout, _GRACE)
+        look = _LOOK if self._drives else _FAR_LOOK
         while await self.indexed(sequence) < sequence:
+            if live is not None and not self._drives and await self._holds(live, gone):
+                return True
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
             self.kick()
-            await asyncio.sleep(min(_LOOK, left))
+            await asyncio.sleep(min(look, left))
         return True
+
+    async def _holds(self, live: Sequence[Memory], gone: Sequence[tuple[str, int]]) -> bool:
+        try:
+            return await self._projection.holds(live, gone)
+        except BackendError:
+            return False
 
     def kick(self) -> None:
         """Have the log read again, in the background, until its end is reached."""
@@ -180,8 +208,13 @@ class Projector:
             self.failing = None
             return True
 
-    async def project(self, changes: Sequence[Change]) -> None:
-        """Bring the projections up to the newest versions of the memories that `changes` speak of."""
+    async def project(self, changes: Sequence[Change], *, strict: bool = False) -> None:
+        """Bring the projections up to the newest versions of the memories that `changes` speak of.
+
+        Args:
+            changes: of the log, in any order.
+            strict: as in `Projection.apply`.
+        """
         newest: dict[str, int] = {}
         for change in changes:
             if change.type not in _LINKS:
@@ -191,7 +224,11 @@ class Projector:
         ids = list(newest)
         stored = await self._storage.locate(ids)
         live, gone = _split(zip(ids, stored, strict=True), newest)
-        await self._projection.apply(live, gone)
+        await self._projection.apply(live, gone, strict=strict)
+
+    async def flush(self) -> None:
+        """Make durable what was projected."""
+        await self._projection.flush()
 
     async def close(self) -> None:
         """Bring cursor and index together before the backends close; a long backlog is left for the next start."""
