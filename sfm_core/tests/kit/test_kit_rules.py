@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def test_a_known_gap_must_fail(tmp_path: Path) -> None:
     options = ["-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--rootdir", str(tmp_path), "-c", "/dev/null"]
     command = [sys.executable, "-m", "pytest", *options, "-k", "cleared or deleted_values", str(module)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert "1 failed, 1 xfailed" in done.stdout.replace(", 6 deselected", ""), done.stdout
+    assert "1 failed, 1 xfailed" in re.sub(r", \d+ deselected", "", done.stdout), done.stdout
     assert "is said to keep them" in done.stdout
 
 

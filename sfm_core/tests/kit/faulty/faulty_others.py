@@ -41,7 +41,7 @@ FAULTS = register.faults
 
 
 def cache(*tests: str) -> Any:
-    return register.fault(CacheSuite, *tests)
+    return register.fault(CacheSuite, *tests, ttl=0.1)
 
 
 def bus(*tests: str) -> Any:
@@ -64,6 +64,37 @@ class KeepsTheFirstValue(InmemoryCache):
 class IgnoresTimeToLive(InmemoryCache):
     async def set(self, values: Any, *, ttl: float) -> None:
         await super().set(values, ttl=9999)
+
+
+@cache("test_an_added_value_does_not_replace")
+class AddsAsItSets(InmemoryCache):
+    async def add(self, values: Any, *, ttl: float) -> None:
+        await self.set(values, ttl=ttl)
+
+
+@cache("test_an_added_value_does_not_replace")
+class ProlongsWhatIsThere(InmemoryCache):
+    async def add(self, values: Any, *, ttl: float) -> None:
+        await super().add(values, ttl=ttl)
+        for key in values:
+            self._entries[key] = replace(self._entries[key], until=self._clock() + ttl)
+
+
+@cache("test_racing_adds_keep_the_first")
+class LooksBeforeItAdds(InmemoryCache):
+    async def add(self, values: Any, *, ttl: float) -> None:
+        free = {key: value for key, value in values.items() if self._live(key) is None}
+        await asyncio.sleep(0)
+        await self.set(free, ttl=ttl)
+
+
+@cache("test_no_key_reads_the_value_of_another")
+class FoldsKeys(InmemoryCache):
+    def _store(self, key: str, entry: Any) -> None:
+        super()._store(key.casefold(), entry)
+
+    def _live(self, key: str) -> Any:
+        return super()._live(key.casefold())
 
 
 @cache("test_deleted_values_are_gone", "test_a_deleted_counter_starts_again")
@@ -198,6 +229,48 @@ class GivesRejectedAgain(Subscribing):
     class member(InmemorySubscription):
         async def reject(self, delivery: Any, *, error: str) -> None:
             pass
+
+
+@bus("test_a_gap_in_what_was_committed_comes_again")
+class CommitsUpToTheLast(Subscribing):
+    class member(InmemorySubscription):
+        async def commit(self, deliveries: Any) -> None:
+            held = [one for owner, one in self._group.taken.values() if owner is self]
+            last = max((held.index(one) for one in deliveries if one in held), default=-1)
+            await super().commit(held[: last + 1])
+
+
+@bus("test_a_namespace_has_one_lane")
+class TakesLanesInTurn(Subscribing):
+    class member(InmemorySubscription):
+        async def receive(self, **options: Any) -> Any:
+            return [replace(one, lane=str(n % 3)) for n, one in enumerate(await super().receive(**options))]
+
+
+@bus("test_a_lane_is_delivered_in_order")
+class OrdersWithinNamespacesOnly(InmemoryEvents):
+    async def publish(self, events: Any) -> None:
+        await super().publish(sorted(events, key=lambda event: event.data.namespace))
+
+
+@bus("test_a_lane_is_in_one_hand_at_a_time")
+class SharesByNamespaceOnly(Subscribing):
+    class member(InmemorySubscription):
+        async def receive(self, **options: Any) -> Any:
+            return [replace(one, lane="0") for one in await super().receive(**options)]
+
+
+@bus("test_the_lag_is_what_a_group_has_not_committed")
+class ForgetsWhatIsHeld(InmemoryEvents):
+    async def lag(self, group: str) -> Any:
+        waiting = [one.lane for one in self._group(group).waiting]
+        return {lane: waiting.count(lane) for lane in await super().lag(group)}
+
+
+@bus("test_the_lag_is_what_a_group_has_not_committed")
+class LeavesOutLanesWithoutLag(InmemoryEvents):
+    async def lag(self, group: str) -> Any:
+        return {lane: count for lane, count in (await super().lag(group)).items() if count}
 
 
 @bus("test_repeats_are_delivered_as_repeats")

@@ -256,6 +256,12 @@ class CountsTheLivingOnly(InmemoryStorage):
         return [replace(one, deleted=0) for one in found if one.memories]
 
 
+@fault("test_expired_memories_are_not_counted_as_live")
+class CountsTheExpired(InmemoryStorage):
+    async def namespaces(self, scope: Any, *, now: Any) -> Any:
+        return await super().namespaces(scope, now=now.replace(year=1990))
+
+
 @fault("test_a_scan_meets_everything_once")
 class ScansTheLivingOnly(InmemoryStorage):
     async def scan(self, scope: Any, **options: Any) -> Any:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from register import Register
 
 from sfm_core.errors import BackendUnavailable
-from sfm_core.model.filter import FieldTest, Not
+from sfm_core.model.filter import FieldTest, Not, Or
 from sfm_core.model.namespace import ALL
 from sfm_core.testing.refusals import (
     NoVectorsAmongSuite,
@@ -117,6 +117,18 @@ class SearchesByPrefix(Own):
 class RestrictsAfterTopK(Own):
     async def search(self, scope: Any, vector: Any, *, among: Any = None, **options: Any) -> Any:
         return [hit for hit in await super().search(scope, vector, **options) if among is None or hit.id in among]
+
+
+@register.fault(VectorsAmongSuite, "test_no_restricted_search_leaves_its_scope")
+class ForgetsTheScopeOfNamedIds(Own):
+    async def search(self, scope: Any, vector: Any, *, among: Any = None, **options: Any) -> Any:
+        return await super().search(scope if among is None else ALL, vector, among=among, **options)
+
+
+@register.fault(VectorsFilterSuite, "test_no_filtered_search_leaves_its_scope")
+class ForgetsTheScopeOfAnOr(Own):
+    async def search(self, scope: Any, vector: Any, *, filter: Any = None, **options: Any) -> Any:
+        return await super().search(ALL if isinstance(filter, Or) else scope, vector, filter=filter, **options)
 
 
 @register.fault(VectorsAmongSuite, "test_among_nothing_is_nothing")

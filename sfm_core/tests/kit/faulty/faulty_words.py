@@ -170,6 +170,14 @@ class MatchesLikeSql(InmemoryStorage):
         return await super().matching(scope, filter=loosened(filter), **options)
 
 
+@register.fault(MatchingSuite, "test_matching_never_leaves_its_scope")
+class MatchesByPrefix(InmemoryStorage):
+    async def matching(self, scope: Any, **options: Any) -> Any:
+        found = await super().matching(ALL, **options)
+        names = {id: self._state.records[id].memory.namespace for id in found}
+        return [id for id in found if names[id].startswith(scope.namespace)]
+
+
 @register.fault(MatchingSuite, "test_matching_names_live_memories_of_the_scope")
 class MatchesTheExpired(InmemoryStorage):
     async def matching(self, scope: Any, *, now: Any, **options: Any) -> Any:
@@ -187,7 +195,7 @@ class AddsNoWords(InmemoryStorage):
         return sorted(dict(await super().words(scope)).items(), key=lambda pair: pair[1])[1:]
 
 
-@register.fault(VocabularySuite, "test_the_vocabulary_is_that_of_the_scope")
+@register.fault(VocabularySuite, "test_the_vocabulary_is_that_of_the_scope", "test_no_vocabulary_leaves_its_scope")
 class OneVocabularyForAll(InmemoryStorage):
     async def words(self, scope: Any) -> Any:
         return await super().words(Scope(scope.namespace[:1], subtree=scope.subtree))
