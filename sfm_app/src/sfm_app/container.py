@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 from dependency_injector.containers import DeclarativeContainer
 from dependency_injector.providers import Dependency, Singleton
 
 from sfm_app.background import Relay, Sweeper
 from sfm_app.http.limiter import Limiter
-from sfm_app.observability.metrics import Metrics
+from sfm_app.observability.metrics import Labels, Metrics
 from sfm_core.plugins.types import Port
 from sfm_core.ports.events import EventsCapability
 from sfm_core.runtime import Runtime
+from sfm_core.services.steady import SteadyCache
 
 __all__ = ["Container", "container_of"]
 
@@ -29,7 +33,7 @@ class Container(DeclarativeContainer):
     embedding: Dependency = Dependency()  # type: ignore[type-arg]
     durable_events: Dependency = Dependency()  # type: ignore[type-arg]
 
-    limiter = Singleton(Limiter, cache, settings.provided.rate_limit, metrics)
+    limiter = Singleton(Limiter, services.provided.cache, settings.provided.rate_limit, metrics)
     sweeper = Singleton(Sweeper, services.provided.forget, metrics)
     relay = Singleton(Relay, storage, events, metrics, source=settings.provided.source, durable=durable_events)
 
@@ -37,6 +41,8 @@ class Container(DeclarativeContainer):
 def container_of(runtime: Runtime, metrics: Metrics) -> Container:
     """Return the container over what `runtime` has opened."""
     ports = runtime.ports
+    if (cache := runtime.services.cache) is not None:
+        metrics.watch(partial(_cache_counts, cache))
     return Container(
         settings=runtime.settings,
         services=runtime.services,
@@ -48,6 +54,15 @@ def container_of(runtime: Runtime, metrics: Metrics) -> Container:
         embedding=ports.embedding,
         durable_events=_durable_events(runtime),
     )
+
+
+def _cache_counts(cache: SteadyCache) -> Mapping[tuple[str, Labels], int]:
+    named: dict[tuple[str, Labels], int] = {}
+    for name, count in cache.counts.items():
+        kind, _, what = name.rpartition("_")
+        labels = (("kind", kind),) if kind else ()
+        named[f"sfm_cache_{what}_total", labels] = count
+    return named
 
 
 def _durable_events(runtime: Runtime) -> bool:

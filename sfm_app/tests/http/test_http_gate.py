@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from sfm_app.http.limiter import Limiter
 from sfm_app.observability.metrics import Metrics
 from sfm_core.errors import BackendUnavailable
+from sfm_core.ports.cache import Cache
+from sfm_core.services.steady import SteadyCache
 
 
 async def test_every_answer_carries_a_request_id(client: httpx.AsyncClient) -> None:
@@ -87,27 +91,35 @@ class Counting:
         return self.counts[key]
 
 
+def steady(cache: Counting, clock: Callable[[], float] = time.monotonic) -> SteadyCache:
+    """The cache as services use it."""
+    return SteadyCache(cast(Cache, cache), patience=1.0, clock=clock)
+
+
 async def test_a_window_of_the_rate_limit_lasts_a_minute() -> None:
     """The wait is the rest of it, and the next one starts anew."""
     now = 59.0
-    limiter = Limiter(Counting(), 1, Metrics("0"), clock=lambda: now)  # type: ignore[arg-type]
+    limiter = Limiter(steady(Counting()), 1, Metrics("0"), clock=lambda: now)
     assert [await limiter.seconds_to_wait("a", "GET /") for _ in range(2)] == [0, 1]
     assert await limiter.seconds_to_wait("b", "GET /") == 0
     now = 60.0
     assert await limiter.seconds_to_wait("a", "GET /") == 0
 
 
-async def test_a_dead_cache_lets_every_request_through_and_is_left_alone_for_a_while() -> None:
-    """It is not asked for each request, and counts again when it is back."""
+async def test_while_the_cache_is_dead_a_worker_counts_for_itself() -> None:
+    """The cache is left alone for a while, no request waits for it, and the limit holds in each worker."""
     now = 0.0
     cache, metrics = Counting(), Metrics("0")
-    limiter = Limiter(cache, 1, metrics, clock=lambda: now)  # type: ignore[arg-type]
+    limiter = Limiter(steady(cache, lambda: now), 2, metrics, clock=lambda: now)
     cache.alive = False
-    assert [await limiter.seconds_to_wait("a", "GET /") for _ in range(9)] == [0] * 9
+    assert [await limiter.seconds_to_wait("a", "GET /") for _ in range(4)] == [0, 0, 60, 60]
+    assert await limiter.seconds_to_wait("b", "GET /") == 0
     assert cache.asked == 1
-    assert "sfm_rate_limit_skipped_total 9" in metrics.exposition()
-    now, cache.alive = 6.0, True
-    assert [await limiter.seconds_to_wait("a", "GET /") for _ in range(2)] == [0, 54]
+    assert "sfm_rate_limit_local_total 5" in metrics.exposition()
+    now = 61.0
+    assert await limiter.seconds_to_wait("a", "GET /") == 0
+    now, cache.alive = 70.0, True
+    assert [await limiter.seconds_to_wait("a", "GET /") for _ in range(3)] == [0, 0, 50]
 
 
 async def test_a_request_is_logged_without_content(client: httpx.AsyncClient, logs: list[Any]) -> None:

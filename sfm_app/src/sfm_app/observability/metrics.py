@@ -5,24 +5,31 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 from msgspec import Struct
 
 from sfm_app.observability.board import Board
 
-__all__ = ["BOUNDS", "Metrics"]
+__all__ = ["BOUNDS", "Labels", "Metrics", "Source"]
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _HELP = {
     "sfm_background_failures_total": "Failed runs of a background task.",
-    "sfm_rate_limit_skipped_total": "Requests let through because the cache that counts them did not answer.",
+    "sfm_cache_failures_total": "Calls of the cache that failed or were not answered in time.",
+    "sfm_cache_hits_total": "What was found in the cache, by kind: copies of memories, vectors of questions.",
+    "sfm_cache_misses_total": "What was looked for in the cache and not found, by kind.",
+    "sfm_cache_skipped_total": "Calls that were not made because the cache had failed shortly before.",
+    "sfm_rate_limit_local_total": "Requests that a worker counted for itself because the cache was not at hand.",
     "sfm_rate_limited_total": "Requests refused by the rate limit.",
     "sfm_relayed_events_total": "Change events handed to the event bus.",
     "sfm_swept_memories_total": "Expired memories made tombstones.",
 }
 Labels = tuple[tuple[str, str], ...]
+Source = Callable[[], Mapping[tuple[str, Labels], int]]
+"""Tells counts by name and labels that only rise."""
 
 
 class _Timing(Struct):
@@ -55,6 +62,7 @@ class Metrics:
         self._requests: dict[tuple[str, str, int], int] = {}
         self._timings: dict[tuple[str, str], _Timing] = {}
         self._counters: dict[tuple[str, Labels], int] = {}
+        self._sources: list[Source] = []
         if board is not None and (left := board.claim()):
             self._add(msgspec.msgpack.decode(left, type=_Snapshot))
 
@@ -72,6 +80,10 @@ class Metrics:
         """Add `by` to the counter `name` with `labels`."""
         key = (name, tuple(sorted(labels.items())))
         self._counters[key] = self._counters.get(key, 0) + by
+
+    def watch(self, source: Source) -> None:
+        """Add what `source` counts to what is counted here."""
+        self._sources.append(source)
 
     async def share(self) -> None:
         """Leave the counts for the other workers, every second, for ever."""
@@ -93,10 +105,13 @@ class Metrics:
         return "\n".join([*total._lines(), *self._info()]) + "\n"
 
     def _snapshot(self) -> _Snapshot:
+        counters = Counter(self._counters)
+        for source in self._sources:
+            counters.update(source())
         return _Snapshot(
             [(*key, n) for key, n in self._requests.items()],
             [(*key, t.counts, t.seconds) for key, t in self._timings.items()],
-            [(name, [list(pair) for pair in labels], n) for (name, labels), n in self._counters.items()],
+            [(name, [list(pair) for pair in labels], n) for (name, labels), n in counters.items()],
         )
 
     def _add(self, other: _Snapshot) -> None:

@@ -41,11 +41,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     languages: dict[str, str] = msgspec.field(default_factory=dict)
     source: str = "urn:somafractalmemory"
     host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535)] = 9595
+    port: Annotated[int, Meta(ge=0, le=65535)] | None = None
     url: str | None = None
     workers: Annotated[int, Meta(ge=1, le=1024)] | None = None
     graceful_timeout: Annotated[float, Meta(ge=0)] = 60.0
     rate_limit: Annotated[int, Meta(ge=0)] = 5000
+    cache_ttl: Annotated[float, Meta(ge=0)] = 300.0
+    cache_patience: Annotated[float, Meta(gt=0)] = 0.5
+    consumer_group: Annotated[str, Meta(min_length=1, max_length=200)] = "sfm-projector"
+    consumer_batch: Annotated[int, Meta(ge=1, le=10_000)] = 500
+    consumer_attempts: Annotated[int, Meta(ge=1, le=100)] = 5
+    consumer_relay: bool = True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     otel_endpoint: str | None = None
     otel_headers: Secret | None = None
@@ -112,6 +118,13 @@ SETTINGS: tuple[Setting, ...] = (
         f"the vector search backend, opened when there is an embedding: {_SLOT_HELP}",
     ),
     Setting("SFM_CACHE", "cache", "by mode", f"the cache backend: {_SLOT_HELP}"),
+    Setting(
+        "SFM_CACHE_TTL",
+        "cache_ttl",
+        "300",
+        "how long copies of memories live in a shared cache, in seconds; 0 for no copies",
+    ),
+    Setting("SFM_CACHE_PATIENCE", "cache_patience", "0.5", "longest wait for one answer of the cache, in seconds"),
     Setting("SFM_EVENTS", "events", "by mode", f"the event bus backend: {_SLOT_HELP}"),
     Setting("SFM_EMBEDDING", "embedding", "by mode", f"what embeds texts; turns vector search on: {_SLOT_HELP}"),
     Setting("SFM_NEAR_WORDS", "near_words", "by mode", f"what finds near words for a query: {_SLOT_HELP}"),
@@ -126,7 +139,7 @@ SETTINGS: tuple[Setting, ...] = (
         "SFM_SOURCE", "source", "urn:somafractalmemory", "names this installation as the `source` of its change events"
     ),
     Setting("SFM_HOST", "host", "127.0.0.1", "the address the service listens on"),
-    Setting("SFM_PORT", "port", "9595", "the port the service listens on"),
+    Setting("SFM_PORT", "port", "9595; consumer and relay: 9596", "the port the process listens on"),
     Setting(
         "SFM_URL",
         "url",
@@ -137,6 +150,19 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("UVICORN_TIMEOUT_GRACEFUL", "graceful_timeout", "60", "seconds that open requests get at shutdown"),
     Setting(
         "SOMA_RATE_LIMIT_MAX", "rate_limit", "5000", "requests a minute per credential and endpoint; 0 for no limit"
+    ),
+    Setting(
+        "SFM_CONSUMER_GROUP", "consumer_group", "sfm-projector", "the consumer group that brings the index up to date"
+    ),
+    Setting("SFM_CONSUMER_BATCH", "consumer_batch", "500", "most events that a consumer works on at once"),
+    Setting(
+        "SFM_CONSUMER_ATTEMPTS",
+        "consumer_attempts",
+        "5",
+        "how often an event that fails alone is tried before it becomes a dead letter",
+    ),
+    Setting(
+        "SFM_CONSUMER_RELAY", "consumer_relay", "true", "whether a consumer hands the change log to the bus as well"
     ),
     Setting("SFM_LOG_LEVEL", "log_level", "info", "least level that is logged: debug, info, warning or error"),
     Setting("OTEL_EXPORTER_OTLP_ENDPOINT", "otel_endpoint", "none", "where traces go; without it nothing is sent"),

@@ -1,4 +1,4 @@
-"""What every write has in common: claim the key, apply in one transaction, project, tell the hooks."""
+"""What every write has in common: claim the key, apply in one transaction, forget copies, project, tell the hooks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sfm_core.plugins.hooks import OperationHooks
 from sfm_core.ports.storage import Result, Storage
 from sfm_core.ports.writes import Applied, AppliedLink, Erase, ImportMemory, Put, Replace, Replayed, Write
 from sfm_core.services.clock import Clock
+from sfm_core.services.copies import Copies
 from sfm_core.services.idempotency import IdempotencyKey, Replay
 from sfm_core.services.limits import Limits
 from sfm_core.services.principal import Principal
@@ -32,11 +33,19 @@ _T = TypeVar("_T")
 
 
 class Committed(Struct, frozen=True):
-    """The results of a transaction, whether the projections hold them, or what an earlier request with the key did."""
+    """What became of a transaction.
+
+    Attributes:
+        results: of its writes, in order.
+        indexed: whether the projections hold them.
+        replay: what an earlier request with the key did.
+        forgotten: whether no cached copy is left of what was deleted.
+    """
 
     results: list[Result]
     indexed: bool
     replay: Replay | None = None
+    forgotten: bool = True
 
     @property
     def sequence(self) -> int:
@@ -53,6 +62,7 @@ class Committer:
         hooks: the operation hooks.
         reader: checks what a hook made of a memory.
         clock, limits: as everywhere.
+        copies: cached copies of memories, None when there are none.
     """
 
     def __init__(
@@ -63,6 +73,7 @@ class Committer:
         reader: MemoryReader,
         clock: Clock,
         limits: Limits,
+        copies: Copies | None = None,
     ) -> None:
         self.storage = storage
         self.projector = projector
@@ -70,6 +81,7 @@ class Committer:
         self._reader = reader
         self.clock = clock
         self.limits = limits
+        self._copies = copies
 
     def approved(self, memory: Memory, principal: Principal) -> Memory:
         """Return what the `sfm_remembering` hooks make of `memory`, checked again when they changed it.
@@ -82,10 +94,11 @@ class Committer:
         changed = self.hooks.remembering(memory, principal)
         return changed if changed is memory else self._reader.recheck(changed)
 
-    async def replayed(self, key: IdempotencyKey | None) -> Committed | None:
+    async def replayed(self, key: IdempotencyKey | None, *, wait: bool = False) -> Committed | None:
         """Return what an earlier request with `key` did, None when there was none.
 
-        Asked before a write is prepared: what the first request did may make the same request impossible now.
+        Asked before a write is prepared: what the first request did may make the same request impossible now. With `wait` it
+        waits as `commit` does.
 
         Raises:
             InvalidInput: the key is malformed.
@@ -94,7 +107,7 @@ class Committer:
         if key is None:
             return None
         answer = await self.storage.answered(key.claim(self.clock(), self.limits))
-        return None if answer is None else self._replay(answer)
+        return None if answer is None else await self._replay(answer, wait)
 
     async def commit(
         self,
@@ -120,21 +133,31 @@ class Committer:
         try:
             answer = await self.storage.apply(writes, atomic=atomic, idempotency=claim)
             if isinstance(answer, Replayed):
-                return self._replay(answer)
-            indexed = await self._project(writes, answer)
+                return await self._replay(answer, wait)
+            live, gone, sequences = _effects(writes, answer)
+            forgotten = self._copies is None or not gone or await self._copies.forget(list(gone))
+            indexed = await self.projector.written(list(live.values()), list(gone.items()), sequences)
         except asyncio.CancelledError:
             # What was stored may not be projected by this call any more: the log tells the projector.
             self.projector.kick()
             raise
-        done = Committed(answer, indexed)
+        done = Committed(answer, indexed, forgotten=forgotten)
         if wait and not indexed:
-            done = Committed(answer, await self.projector.reached(done.sequence, self.limits.wait_seconds))
+            indexed = await self.projector.reached(
+                done.sequence, self.limits.wait_seconds, live=list(live.values()), gone=list(gone.items())
+            )
+            done = Committed(answer, indexed, forgotten=forgotten)
         if self.hooks.has_remembered:
             self._tell(principal, writes, answer)
         return done
 
-    def _replay(self, answer: Replayed) -> Committed:
-        return Committed([], self.projector.keeps_up, Replay.read(answer.answer))
+    async def _replay(self, answer: Replayed, wait: bool) -> Committed:
+        replay = Replay.read(answer.answer)
+        sequence = max((result.sequence for result in replay.results), default=0)
+        indexed = self.projector.keeps_up or await self.projector.reached(
+            sequence, self.limits.wait_seconds if wait else 0.0
+        )
+        return Committed([], indexed, replay)
 
     def _tell(self, principal: Principal, writes: Sequence[Write], results: Sequence[Result]) -> None:
         for write, result in zip(writes, results, strict=True):
@@ -143,23 +166,25 @@ class Committer:
             if isinstance(write, Put | Replace | ImportMemory) and not _buries(write):
                 self.hooks.remembered(result.memory, principal)
 
-    async def _project(self, writes: Sequence[Write], results: Sequence[Result]) -> bool:
-        live: dict[str, Memory] = {}
-        gone: dict[str, int] = {}
-        sequences: list[int] = []
-        for write, result in zip(writes, results, strict=True):
-            if not isinstance(result, Applied | AppliedLink) or result.outcome in _UNWRITTEN:
-                continue
-            sequences.append(result.sequence)
-            if isinstance(result, AppliedLink):
-                continue
-            if result.outcome in _GONE or _buries(write):
-                live.pop(result.memory.id, None)
-                gone[result.memory.id] = result.memory.version + (1 if isinstance(write, Erase) else 0)
-            else:
-                gone.pop(result.memory.id, None)
-                live[result.memory.id] = result.memory
-        return await self.projector.written(list(live.values()), list(gone.items()), sequences)
+
+def _effects(writes: Sequence[Write], results: Sequence[Result]) -> tuple[dict[str, Memory], dict[str, int], list[int]]:
+    """Return the memories that are to be found now, the version with which each that is not went, and all sequences."""
+    live: dict[str, Memory] = {}
+    gone: dict[str, int] = {}
+    sequences: list[int] = []
+    for write, result in zip(writes, results, strict=True):
+        if not isinstance(result, Applied | AppliedLink) or result.outcome in _UNWRITTEN:
+            continue
+        sequences.append(result.sequence)
+        if isinstance(result, AppliedLink):
+            continue
+        if result.outcome in _GONE or _buries(write):
+            live.pop(result.memory.id, None)
+            gone[result.memory.id] = result.memory.version + (1 if isinstance(write, Erase) else 0)
+        else:
+            gone.pop(result.memory.id, None)
+            live[result.memory.id] = result.memory
+    return live, gone, sequences
 
 
 def _buries(write: Write) -> bool:

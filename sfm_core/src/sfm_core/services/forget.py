@@ -17,6 +17,7 @@ from sfm_core.ports.vectors import Vectors
 from sfm_core.ports.writes import Applied, Erase, Operation, OperationKind, Remove, Revive, StartOperation, Write
 from sfm_core.services.checks import check_bool, check_version
 from sfm_core.services.commit import Committed, Committer
+from sfm_core.services.copies import Copies
 from sfm_core.services.idempotency import IdempotencyKey
 from sfm_core.services.ids import check_id, new_id
 from sfm_core.services.policy import read_policy, selected
@@ -58,12 +59,15 @@ class OperationState(Struct, frozen=True, kw_only=True):
 class Forget:
     """Removes memories: hidden at once and undoable, or erased from every store."""
 
-    def __init__(self, committer: Committer, vectors: Vectors | None, stores: Mapping[str, str]) -> None:
-        """`stores` maps the ports that hold copies ("storage", "vectors", ...) to their backend's name."""
+    def __init__(
+        self, committer: Committer, vectors: Vectors | None, stores: Mapping[str, str], copies: Copies | None = None
+    ) -> None:
+        """`stores` maps the ports that hold memories ("storage", "vectors", "cache") to their backend's name."""
         self._committer = committer
         self._storage = committer.storage
         self._vectors = vectors
         self._stores = stores
+        self._copies = copies
 
     async def delete(
         self,
@@ -85,7 +89,7 @@ class Forget:
         expected = check_version(expected_version)
         check_bool(erase, "erase")
         principal.require_verb(Verb.FORGET)
-        committed = await self._committer.replayed(key)
+        committed = await self._committer.replayed(key, wait=wait)
         if committed is None:
             namespace = (await self._found(principal, id, erase=erase)).memory.namespace
             self._committer.hooks.forgetting([id], principal, erase=erase)
@@ -98,7 +102,10 @@ class Forget:
             ]
             committed = await self._committer.commit(principal, writes, wait=wait, key=key)
         answer = await receipt(self._storage, principal, Verb.FORGET, committed)
-        return replace(answer, stores=self._states(projected=answer.indexed))
+        forgotten = committed.forgotten
+        if committed.replay is not None and self._copies is not None:
+            forgotten = await self._copies.forget([id])
+        return replace(answer, stores=self._states(projected=answer.indexed, forgotten=forgotten))
 
     async def _found(self, principal: Principal, id: str, *, erase: bool) -> Stored:
         [stored] = await self._storage.locate([id])
@@ -142,7 +149,7 @@ class Forget:
         limits = self._committer.limits
         parsed = None if filter is None else parse_filter(filter, depth=limits.filter_depth, tests=limits.filter_tests)
         rule = read_policy(policy, given_filter=filter is not None)
-        if not dry_run and (replayed := await self._committer.replayed(key)) is not None:
+        if not dry_run and (replayed := await self._committer.replayed(key, wait=wait)) is not None:
             return await self._forget_replayed(namespace, replayed)
         found = await selected(self._storage, scope, parsed, rule, self._committer.clock())
         ids = [id for id, _ in found]
@@ -163,7 +170,7 @@ class Forget:
         scope = Scope(check_namespace(namespace))
         check_bool(erase, "erase")
         principal.require(Verb.FORGET, scope)
-        if (replayed := await self._committer.replayed(key)) is not None:
+        if (replayed := await self._committer.replayed(key, wait=wait)) is not None:
             return await self._forget_replayed(namespace, replayed)
         ids: list[str] = []
         async for batch in self._storage.scan(scope, now=self._committer.clock()):
@@ -299,7 +306,8 @@ class Forget:
 
     async def _state_of(self, asked: Operation) -> OperationState:
         operation = await self._storage.operation(asked.id) or asked
-        stores = self._states(projected=operation.undone_at is not None or await self._index_agrees(operation))
+        projected, forgotten = (True, True) if operation.undone_at is not None else await self._agree(operation)
+        stores = self._states(projected=projected, forgotten=forgotten)
         settled = all(s.state == "done" for s in stores)
         return OperationState(
             id=operation.id,
@@ -336,27 +344,37 @@ class Forget:
             undo_until=now + window if undoable else None,
         )
 
-    def _states(self, *, projected: bool) -> tuple[StoreState, ...]:
-        """Storage has what it acknowledged; the others have it when it is projected."""
+    def _states(self, *, projected: bool, forgotten: bool) -> tuple[StoreState, ...]:
+        """Storage has what it acknowledged; the index has it when it is projected, the cache when copies are overwritten."""
+        done = {"storage": True, "cache": forgotten}
         return tuple(
-            StoreState(f"{port}:{name}", "done" if port == "storage" or projected else "pending")
+            StoreState(f"{port}:{name}", "done" if done.get(port, projected) else "pending")
             for port, name in self._stores.items()
         )
 
-    async def _index_agrees(self, operation: Operation) -> bool:
-        """Ask the vector index itself whether it holds none of the operation's memories that are gone."""
-        if self._vectors is None:
-            return True
+    async def _agree(self, operation: Operation) -> tuple[bool, bool]:
+        """Ask index and cache themselves whether they hold none of the operation's memories that are gone."""
+        if self._vectors is None and self._copies is None:
+            return True, True
         ids = [id async for id in self._members(operation)]
+        projected = forgotten = True
+        for start in range(0, len(ids), _BATCH):
+            part = ids[start : start + _BATCH]
+            stored = zip(part, await self._storage.locate(part), strict=True)
+            gone = [id for id, found in stored if found is None or found.deleted]
+            projected = projected and await self._not_indexed(gone)
+            forgotten = forgotten and await self._not_copied(gone, operation)
+        return projected, forgotten
+
+    async def _not_indexed(self, gone: Sequence[str]) -> bool:
         try:
-            for start in range(0, len(ids), _BATCH):
-                part = ids[start : start + _BATCH]
-                stored = zip(part, await self._storage.locate(part), strict=True)
-                if await self._vectors.versions([id for id, found in stored if found is None or found.deleted]):
-                    return False
+            return self._vectors is None or not await self._vectors.versions(gone)
         except BackendError:
             return False
-        return True
+
+    async def _not_copied(self, gone: Sequence[str], operation: Operation) -> bool:
+        now = self._committer.clock()
+        return self._copies is None or await self._copies.forgotten(gone, since=operation.created_at, now=now)
 
 
 SWEEPER = Principal("expiry", (ALL,), frozenset({Verb.FORGET}))

@@ -116,7 +116,7 @@ class Ranking:
     """
 
     def __init__(self, candidates: Mapping[str, Candidate], evidence: Evidence, signals: Signals) -> None:
-        self._candidates = candidates
+        self.candidates = candidates
         self._evidence = evidence
         self._near = {id: value for id, value in evidence.near().items() if id in candidates}
         self._best = _best_of_threads(candidates, self._near)
@@ -125,10 +125,10 @@ class Ranking:
     def order(self) -> list[tuple[str, float]]:
         """Return (id, score) of all candidates, best first; of equal ones the newest, then by id."""
         near, best = self._near.get, self._best
-        share = _shares(self._candidates, self._near).get
+        share = _shares(self.candidates, self._near).get
         boost = self._boost.of if self._boost.any else None
         totals = []
-        for id, c in self._candidates.items():
+        for id, c in self.candidates.items():
             total = near(id, 0.0) + share(id, 0.0) + LENGTH * _log_length(c.length) + QUESTIONS * c.asks
             if c.thread is not None:
                 total += THREAD * best.get((c.namespace, c.thread), 0.0)
@@ -140,7 +140,7 @@ class Ranking:
 
     def parts(self, id: str) -> tuple[Part, ...]:
         """Return the parts of the score of candidate `id`, those that added nothing left out; they sum up to its score."""
-        c = self._candidates[id]
+        c = self.candidates[id]
         thread = self._best.get((c.namespace, c.thread), 0.0) if c.thread is not None else 0.0
         values = [
             ("words", self._evidence.words.get(id, 0.0), 1.0),
@@ -156,7 +156,7 @@ class Ranking:
 
     def _turns(self, id: str) -> Iterable[tuple[str, float, float]]:
         for other, value in self._near.items():
-            c = self._candidates[other]
+            c = self.candidates[other]
             if id in c.before:
                 place = c.before.index(id)
                 yield f"turn_after_{place + 1}", value, AFTER[place]

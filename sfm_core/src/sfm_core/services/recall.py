@@ -18,6 +18,7 @@ from sfm_core.ports.vectors import Vectors
 from sfm_core.services.arms import Texts
 from sfm_core.services.asked import Asked, read_asked
 from sfm_core.services.clock import Clock
+from sfm_core.services.copies import Copies
 from sfm_core.services.limits import Limits
 from sfm_core.services.near import NearWords
 from sfm_core.services.principal import Principal, Verb
@@ -46,6 +47,7 @@ class Recall:
         limits, clock: bounds of what may be asked; the instant that expiry and "yesterday" are judged by.
         language_of: the language of a namespace.
         reached: waits for the projections, None when there are none.
+        copies: cached copies of memories, None when there are none.
         hooks: the operation hooks of the loaded plugins.
     """
 
@@ -63,6 +65,7 @@ class Recall:
         clock: Clock,
         language_of: Callable[[str], str],
         reached: Reached | None = None,
+        copies: Copies | None = None,
         hooks: OperationHooks | None = None,
     ) -> None:
         self._storage = storage
@@ -82,6 +85,7 @@ class Recall:
             embedding=embedding,
             candidates=limits.candidates,
             language_of=language_of,
+            copies=copies,
         )
         if dimension is None and embedding is not None:
             dimension = embedding.dimension

@@ -12,6 +12,7 @@ from sfm_core.model.query import Answer, Explain, Hit
 from sfm_core.ports.storage import Order, Storage
 from sfm_core.services.arms import Found
 from sfm_core.services.asked import Asked
+from sfm_core.services.copies import Copies
 from sfm_core.services.ranking import Ranking, relative
 from sfm_core.text.analysis import Analyser
 
@@ -41,12 +42,13 @@ class Ranked(Struct, frozen=True):
 class Replies:
     """Builds answers out of what the storage holds now."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, copies: Copies | None = None) -> None:
         self._storage = storage
+        self._copies = copies
 
     async def build(self, asked: Asked, ranked: Ranked, analyser: Analyser) -> Answer:
         """Return the answer to `asked`: the best `k` that are still there, then the newest memories of the scope."""
-        kept = await self._kept(asked, ranked.ranking.order())
+        kept = await self._kept(asked, ranked.ranking)
         best = kept[0][1] if kept else 0.0
         hits = [self._hit(asked, memory, total, best, ranked, analyser) for memory, total in kept]
         if len(hits) < asked.query.k:
@@ -55,17 +57,23 @@ class Replies:
             hits += [Hit(memory=memory, score=0.0, explain=explain) for memory in newest]
         return answer(asked, hits, ranked.found.missing, ranked.found.ms)
 
-    async def _kept(self, asked: Asked, order: Sequence[tuple[str, float]]) -> list[tuple[Memory, float]]:
+    async def _kept(self, asked: Asked, ranking: Ranking) -> list[tuple[Memory, float]]:
+        order = ranking.order()
         kept: list[tuple[Memory, float]] = []
         at = 0
         while (wanted := asked.query.k - len(kept)) > 0 and at < len(order):
             part = order[at : at + wanted]
             at += wanted
-            memories = await self._storage.get([id for id, _ in part], now=asked.now, as_of=asked.as_of)
+            memories = await self._read(asked, [id for id, _ in part], ranking)
             for memory, (_, total) in zip(memories, part, strict=True):
                 if memory is not None and asked.passes(memory):
                     kept.append((memory, total))
         return kept
+
+    async def _read(self, asked: Asked, ids: Sequence[str], ranking: Ranking) -> list[Memory | None]:
+        if self._copies is None or asked.as_of is not None:
+            return await self._storage.get(ids, now=asked.now, as_of=asked.as_of)
+        return await self._copies.read(ids, ranking.candidates, now=asked.now)
 
     async def _newest(self, asked: Asked, authors: frozenset[str], known: Collection[str]) -> list[Memory]:
         found: dict[str, Memory] = {}

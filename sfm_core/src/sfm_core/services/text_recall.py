@@ -33,6 +33,7 @@ from sfm_core.services.arms import (
     word_groups,
 )
 from sfm_core.services.asked import Asked
+from sfm_core.services.copies import Copies
 from sfm_core.services.near import NearWords
 from sfm_core.services.past import read_past
 from sfm_core.services.ranking import Evidence, Ranking, Signals
@@ -57,6 +58,7 @@ class TextRecall(Struct, frozen=True, kw_only=True):
         vector_arm, embedding: the vector arm, when the plan has both.
         candidates: how many memories each arm hands over.
         language_of: the language of a namespace.
+        copies: cached copies of memories, None when there are none.
     """
 
     storage: Storage
@@ -66,6 +68,7 @@ class TextRecall(Struct, frozen=True, kw_only=True):
     embedding: Embedding | None
     candidates: int
     language_of: Callable[[str], str]
+    copies: Copies | None = None
 
     async def recall(self, asked: Asked, partial: tuple[str, ...]) -> Answer:
         """Return the `k` best memories for a question about the present."""
@@ -127,7 +130,7 @@ class TextRecall(Struct, frozen=True, kw_only=True):
         signals = Signals(question.authors, question.intent, question.dates, asked.query.prefer)
         ranking = Ranking(candidates, evidence, signals)
         ranked = Ranked(ranking, found, stems, question.authors)
-        return await Replies(self.storage).build(asked, ranked, analyser)
+        return await Replies(self.storage, self.copies).build(asked, ranked, analyser)
 
     async def _understand(self, asked: Asked, texts: Texts, analyser: Analyser) -> Question:
         text = cast(str, asked.query.query)

@@ -11,7 +11,7 @@ from sfm_core.config.modes import SLOTS, Indexing, Plan
 from sfm_core.config.settings import Settings, language_of
 from sfm_core.model.memory import Memory
 from sfm_core.plugins.registry import Registry
-from sfm_core.ports.cache import Cache
+from sfm_core.ports.cache import Cache, CacheCapability
 from sfm_core.ports.embedding import Embedding, WordVectors
 from sfm_core.ports.events import Events
 from sfm_core.ports.storage import Storage, StorageCapability, Vocabulary
@@ -20,6 +20,7 @@ from sfm_core.ports.writes import Analysis
 from sfm_core.services.changes import Changes
 from sfm_core.services.clock import Clock, now
 from sfm_core.services.commit import Committer
+from sfm_core.services.copies import Copies
 from sfm_core.services.forget import Forget
 from sfm_core.services.health import Checked, Health
 from sfm_core.services.history import History
@@ -29,8 +30,10 @@ from sfm_core.services.maintenance import Maintenance
 from sfm_core.services.overview import Capabilities, Overview, SlotCapabilities
 from sfm_core.services.projection import Projection
 from sfm_core.services.projector import Projector
+from sfm_core.services.query_vectors import QueryVectors
 from sfm_core.services.recall import Recall
 from sfm_core.services.remember import Analyse, Remember
+from sfm_core.services.steady import SteadyCache
 from sfm_core.services.transfer import Transfer
 from sfm_core.services.validate import MemoryReader
 from sfm_core.text.analysis import analyse
@@ -39,7 +42,7 @@ __all__ = ["Ports", "Services", "analyser", "wire"]
 
 _ENGLISH = "english"
 _REQUIRED = ("storage",)
-_COPIES = ("storage", "vectors")
+_HOLDERS = ("storage", "vectors")
 
 
 class Ports(Struct, frozen=True, kw_only=True):
@@ -70,6 +73,8 @@ class Services(Struct, frozen=True, kw_only=True):
     projector: Projector
     limits: Limits
     clock: Clock
+    cache: SteadyCache | None = None
+    copies: Copies | None = None
 
     async def start(self) -> None:
         """Bring the projections up to the log, where this process keeps them."""
@@ -78,6 +83,8 @@ class Services(Struct, frozen=True, kw_only=True):
     async def close(self) -> None:
         """Bring cursor and projections together before the backends close."""
         await self.projector.close()
+        if self.copies is not None:
+            await self.copies.close()
 
 
 def analyser(settings: Settings) -> Analyse:
@@ -112,17 +119,21 @@ def wire(
     reader = MemoryReader(limits)
     analyse_memory = analyser(settings)
     noted = ports.near_words is not None and StorageCapability.VOCABULARY in _able(plan, registry, "storage")
+    cache = None if ports.cache is None else SteadyCache(ports.cache, patience=settings.cache_patience)
+    copies = _copies(settings, plan, registry, ports.storage, cache)
     projection = Projection(
         vectors=ports.vectors,
         embedding=ports.embedding,
         vocabulary=cast(Vocabulary, ports.storage) if noted else None,
         words=lambda memory: analyse_memory(memory).words,
+        forget=None if copies is None else copies.forget,
     )
     name = f"projector:{ports.space.fingerprint if ports.space else 'words'}"
     drives = plan.indexing is Indexing.INLINE and not read_only
     projector = Projector(ports.storage, projection, name=name, drives=drives)
-    committer = Committer(ports.storage, projector, registry.hooks, reader, clock, limits)
-    copies = {slot: plan.slots[slot].backend for slot in _COPIES if slot in plan.slots}
+    committer = Committer(ports.storage, projector, registry.hooks, reader, clock, limits, copies)
+    holders = (*_HOLDERS, *(("cache",) if copies is not None else ()))
+    stores = {slot: plan.slots[slot].backend for slot in holders if slot in plan.slots}
     return Services(
         remember=Remember(committer, reader, analyse_memory),
         recall=Recall(
@@ -130,16 +141,17 @@ def wire(
             _able(plan, registry, "storage"),
             vectors=ports.vectors,
             vectors_able=_able(plan, registry, "vectors"),
-            embedding=ports.embedding,
+            embedding=_for_questions(plan, ports, cache),
             near_words=ports.near_words,
             limits=limits,
             clock=clock,
             language_of=lambda namespace: language_of(settings.languages, namespace) or _ENGLISH,
             reached=projector.reached,
+            copies=copies,
             hooks=registry.hooks,
         ),
         history=History(committer, analyse_memory),
-        forget=Forget(committer, ports.vectors, copies),
+        forget=Forget(committer, ports.vectors, stores, copies),
         links=Links(committer),
         changes=Changes(ports.storage, limits, source=settings.source),
         transfer=Transfer(committer, reader, analyse_memory, plan.data_dir),
@@ -151,7 +163,25 @@ def wire(
         projector=projector,
         limits=limits,
         clock=clock,
+        cache=cache,
+        copies=copies,
     )
+
+
+def _copies(
+    settings: Settings, plan: Plan, registry: Registry, storage: Storage, cache: SteadyCache | None
+) -> Copies | None:
+    """Return where memories are copied to: only a shared cache, since a deletion must reach every copy."""
+    if cache is None or not settings.cache_ttl or CacheCapability.SHARED not in _able(plan, registry, "cache"):
+        return None
+    return Copies(storage, cache, ttl=settings.cache_ttl)
+
+
+def _for_questions(plan: Plan, ports: Ports, cache: SteadyCache | None) -> Embedding | None:
+    """Return what embeds questions; a function of the program is known by its name alone, too little to keep its vectors."""
+    if cache is None or ports.embedding is None or "embedding" not in plan.slots:
+        return ports.embedding
+    return QueryVectors(ports.embedding, cache)
 
 
 def _capabilities(limits: Limits, plan: Plan, registry: Registry, ports: Ports) -> Capabilities:
