@@ -1,0 +1,147 @@
+"""The dead letters: a topic beside that of the events, read whole from where a group's first unresolved letter lies."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from msgspec import Struct
+
+from sfm_core.errors import InvalidInput
+from sfm_core.ports.events import DeadLetter, Delivery
+from sfm_kafka.link import Link
+from sfm_kafka.publisher import Publisher
+from sfm_kafka.topics import look
+from sfm_kafka.wire import ATTEMPT, ERROR, GROUP, OFFSET, ONLY, PARTITION, RESOLVED, TIME, TOPIC
+from sfm_kafka.wire import Record, Token, decode, foreign, headers_of, text, whole
+
+__all__ = ["Letters"]
+
+_OURS = (ATTEMPT, ERROR, GROUP, OFFSET, ONLY, PARTITION, TIME, TOPIC)
+_STEP = 500
+_READING = 60.0
+
+
+class _Letter(Struct, frozen=True):
+    """A letter as it lies in the topic: where, when it came, and what it was."""
+
+    at: TopicPartition
+    offset: int
+    when: int
+    token: Token
+
+    @property
+    def letter(self) -> DeadLetter:
+        """The letter as the port has it."""
+        named = dict(self.token.headers)
+        event = decode(self.token.value)
+        raw = None if event is not None else self.token.value or b""
+        delivery = Delivery(event, self.token, whole(named, ATTEMPT) or 1, raw, text(named, PARTITION))
+        return DeadLetter(text(named, GROUP), delivery, text(named, ERROR))
+
+
+class _Read(Struct, frozen=True):
+    """What was found for a group: its unresolved letters, oldest first, and where each partition ends."""
+
+    letters: tuple[_Letter, ...]
+    ends: Mapping[TopicPartition, int]
+
+    @property
+    def floors(self) -> dict[TopicPartition, int]:
+        """From where on each partition has to be read next time."""
+        floors = dict(self.ends)
+        for found in self.letters:
+            floors[found.at] = min(floors[found.at], found.offset)
+        return floors
+
+
+class Letters:
+    """Reads and replays the dead letters of consumer groups.
+
+    A replayed letter goes to the topic of the events again, for its group only, and a mark in the letter's partition says that
+    it is resolved. In between a crash repeats the replay. The offset that is committed for `<group>.dlq` only saves reading.
+    """
+
+    def __init__(self, link: Link, publisher: Publisher) -> None:
+        self._link = link
+        self._config = link.config
+        self._publisher = publisher
+
+    async def list(self, group: str, limit: int) -> list[DeadLetter]:
+        """Return the oldest unresolved letters of a group."""
+        async with self._reading(group) as reader:
+            found = await _read(reader, group)
+        return [one.letter for one in found.letters[:limit]]
+
+    async def replay(self, group: str, letters: Sequence[DeadLetter]) -> None:
+        """Write letters to the topic again, those that are resolved already excepted."""
+        asked = {_place(group, letter) for letter in letters}
+        async with self._reading(group) as reader:
+            found = await _read(reader, group)
+            chosen = [one for one in found.letters if (one.at.partition, one.offset) in asked]
+            await self._publisher.write([self._again(group, one) for one in chosen])
+            await self._publisher.write([_resolution(group, one) for one in chosen])
+            left = _Read(tuple(one for one in found.letters if one not in chosen), found.ends)
+            await reader.commit(left.floors)
+
+    def _again(self, group: str, found: _Letter) -> Record:
+        token = found.token
+        attempt = text(dict(token.headers), ATTEMPT) or "1"
+        ours = ((ONLY, group.encode()), (ATTEMPT, attempt.encode()))
+        return Record(self._config.topic, token.key, token.value, (*foreign(token.headers, *_OURS), *ours))
+
+    @asynccontextmanager
+    async def _reading(self, group: str) -> AsyncIterator[AIOKafkaConsumer]:
+        """Open a reader that stands where the group's first unresolved letter may lie."""
+        topic = await self._link.asked(lambda admin: look(admin, self._config.dead_letter_topic))
+        reader = AIOKafkaConsumer(
+            **self._link.options,
+            group_id=f"{self._config.group_id(group)}.dlq",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        reader.assign([TopicPartition(topic.name, number) for number in topic.partitions])
+        async with self._link.bounded("read dead letters", _READING):
+            await self._link.started(reader.start(), reader.stop)
+            try:
+                yield reader
+            finally:
+                await self._link.closing.within(self._config.request_timeout, reader.stop())
+
+
+async def _read(reader: AIOKafkaConsumer, group: str) -> _Read:
+    ends: dict[TopicPartition, int] = await reader.end_offsets(sorted(reader.assignment()))
+    found: dict[tuple[int, int], _Letter] = {}
+    resolved: set[tuple[int, int | None]] = set()
+    while [at for at, end in ends.items() if await reader.position(at) < end]:
+        batches = await reader.getmany(timeout_ms=_STEP)
+        for record in (one for batch in batches.values() for one in batch):
+            headers = headers_of(record)
+            named = dict(headers)
+            if text(named, GROUP) != group:
+                continue
+            if RESOLVED in named:
+                resolved.add((record.partition, whole(named, RESOLVED)))
+            else:
+                found[record.partition, record.offset] = _found(record, headers)
+    left = (one for place, one in found.items() if place not in resolved)
+    return _Read(tuple(sorted(left, key=lambda one: (one.when, one.at, one.offset))), ends)
+
+
+def _found(record: Any, headers: tuple[tuple[str, bytes], ...]) -> _Letter:
+    token = Token(0, record.partition, record.offset, record.key, record.value, headers)
+    return _Letter(TopicPartition(record.topic, record.partition), record.offset, record.timestamp, token)
+
+
+def _resolution(group: str, found: _Letter) -> Record:
+    headers = ((GROUP, group.encode()), (RESOLVED, str(found.offset).encode()))
+    return Record(found.at.topic, found.token.key, b"", headers, found.at.partition)
+
+
+def _place(group: str, letter: DeadLetter) -> tuple[int, int]:
+    token = letter.delivery.token
+    if letter.group != group or not isinstance(token, Token):
+        raise InvalidInput.of("letters", letter.group, f"dead letters of group {group}")
+    return token.partition, token.offset

@@ -1,0 +1,168 @@
+"""The way to the cluster: the handshake at first contact, and the clients that ask but neither publish nor consume."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import errors as driver
+from aiokafka.admin import AIOKafkaAdminClient
+
+from sfm_core.errors import BackendUnavailable
+from sfm_kafka.closing import Closing
+from sfm_kafka.config import KafkaConfig
+from sfm_kafka.failures import translated
+from sfm_kafka.probe import greet
+from sfm_kafka.security import connection_options
+from sfm_kafka.topics import ensure_topics, look
+
+__all__ = ["Link"]
+
+_CHECK = 1.8
+_PAUSE = 0.1
+_ATTEMPTS = 3
+_OTHER_BROKER = (driver.NodeNotReadyError, driver.NotCoordinatorForGroupError, driver.GroupCoordinatorNotAvailableError)
+"""What may go away when another broker is asked, or the same once more."""
+
+_T = TypeVar("_T")
+
+
+class Link:
+    """What the parts of one event bus share. Nothing is connected before the first request.
+
+    Args:
+        config: the settings.
+        create: whether missing topics may be made.
+    """
+
+    def __init__(self, config: KafkaConfig, *, create: bool) -> None:
+        self.config = config
+        self.options = connection_options(config)
+        self.closing = Closing()
+        self._create = create
+        self._greeted = False
+        self._closed = False
+        self._greeting = asyncio.Lock()
+        self._starting = asyncio.Lock()
+        self._admin: AIOKafkaAdminClient | None = None
+        self._reader: AIOKafkaConsumer | None = None
+
+    async def ready(self) -> None:
+        """See at first contact whether the cluster can be used, and make the topics; later calls do nothing.
+
+        Raises:
+            ConfigError: it cannot be used as it is.
+            BackendUnavailable: it does not answer.
+        """
+        if self._closed:
+            raise BackendUnavailable("kafka/events: is closed")
+        if self._greeted:
+            return
+        async with self._greeting:
+            if not self._greeted:
+                await greet(self.options)
+                admin = await self._started_admin()
+                await ensure_topics(admin, self.config, create=self._create)
+                self._greeted = True
+
+    async def check(self) -> None:
+        """Prove that brokers answer and that every partition of the topic has a leader.
+
+        Raises:
+            BackendUnavailable: not within two seconds.
+        """
+        async with self.bounded("reach the brokers", _CHECK):
+            await self.ready()
+            await self._asked(lambda admin: look(admin, self.config.topic))
+
+    async def lag(self, group: str) -> Mapping[str, int]:
+        """Return how many events `group` has not committed in each partition."""
+        async with self.bounded("read offsets"):
+            await self.ready()
+            topic = await self._asked(lambda admin: look(admin, self.config.topic))
+            partitions = [TopicPartition(topic.name, number) for number in topic.partitions]
+            group_id = self.config.group_id(group)
+            committed = await self._asked(
+                lambda admin: admin.list_consumer_group_offsets(group_id, partitions=partitions)
+            )
+            reader = await self._started_reader()
+            # In this order: what is published meanwhile counts.
+            first = await reader.beginning_offsets(partitions)
+            last = await reader.end_offsets(partitions)
+            done = {at: found.offset for at, found in committed.items()}
+            return {str(at.partition): max(0, last[at] - max(first[at], done.get(at, -1))) for at in partitions}
+
+    @asynccontextmanager
+    async def bounded(self, doing: str, seconds: float | None = None) -> AsyncIterator[None]:
+        """Run a block within the time limit of a request, its errors translated; clients that failed are made anew.
+
+        Args:
+            doing: what is being done, for messages.
+            seconds: another time limit.
+        """
+        try:
+            with translated(doing):
+                async with asyncio.timeout(seconds or self.config.request_timeout):
+                    yield
+        except BackendUnavailable:
+            self._drop()
+            raise
+
+    async def close(self) -> None:
+        """Close all connections; what does not close in time is broken off."""
+        self._closed = True
+        self._drop()
+        await self.closing.finish(self.config.request_timeout)
+
+    async def asked(self, question: Callable[[AIOKafkaAdminClient], Awaitable[_T]]) -> _T:
+        """Ask one question within the time limit of a request, after the handshake if that has not been yet."""
+        async with self.bounded("read topics"):
+            await self.ready()
+            return await self._asked(question)
+
+    async def _asked(self, question: Callable[[AIOKafkaAdminClient], Awaitable[_T]]) -> _T:
+        """Ask, several times if need be: the client picks any broker, and one that is down is not all of them."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return await question(await self._started_admin())
+            except _OTHER_BROKER:
+                await asyncio.sleep(_PAUSE)
+        return await question(await self._started_admin())
+
+    async def _started_admin(self) -> AIOKafkaAdminClient:
+        async with self._starting:
+            if self._admin is None:
+                admin = AIOKafkaAdminClient(**self.options)
+                await self.started(admin.start(), admin.close)
+                self._admin = admin
+            return self._admin
+
+    async def _started_reader(self) -> AIOKafkaConsumer:
+        async with self._starting:
+            if self._reader is None:
+                reader = AIOKafkaConsumer(**self.options)
+                await self.started(reader.start(), reader.stop)
+                self._reader = reader
+            return self._reader
+
+    async def started(self, start: Awaitable[object], close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Wait for the start of a client; one that fails is closed, and why it failed is found out."""
+        try:
+            await start
+        except BaseException as error:
+            self.closing.begin(close())
+            if isinstance(error, driver.KafkaConnectionError):
+                # The driver tells a refused login as if no broker were there.
+                await greet(self.options)
+            raise
+
+    def _drop(self) -> None:
+        admin, self._admin = self._admin, None
+        reader, self._reader = self._reader, None
+        if admin is not None:
+            self.closing.begin(admin.close())
+        if reader is not None:
+            self.closing.begin(reader.stop())

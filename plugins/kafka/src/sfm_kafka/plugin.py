@@ -1,0 +1,41 @@
+"""Registration of the Kafka event bus."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sfm_core.plugins.specs import hookimpl
+from sfm_core.plugins.types import BackendSpec, OpenContext, PluginInfo, Port
+from sfm_core.ports.events import EventsCapability
+from sfm_kafka.config import KafkaConfig
+
+__all__ = ["sfm_events", "sfm_plugin_info"]
+
+_ENV = {"KAFKA_BOOTSTRAP_SERVERS": "bootstrap_servers"}
+
+
+@asynccontextmanager
+async def _open_events(config: KafkaConfig, context: OpenContext) -> AsyncIterator[Any]:
+    from sfm_kafka.events import open_events
+
+    async with open_events(config, create=context.create and not context.read_only) as events:
+        yield events
+
+
+@hookimpl
+def sfm_plugin_info() -> PluginInfo:
+    """Say who this plugin is."""
+    return PluginInfo(name="kafka", version="0.10.0", api="1.0", summary="an event bus on Apache Kafka or Redpanda")
+
+
+@hookimpl
+def sfm_events() -> Sequence[BackendSpec]:
+    """Offer the event bus: all abilities."""
+    able = frozenset({EventsCapability.DURABLE, EventsCapability.SHARED, EventsCapability.DEAD_LETTERS})
+    return [
+        BackendSpec(
+            port=Port.EVENTS, name="kafka", config=KafkaConfig, open=_open_events, capabilities=able, env=_ENV
+        )
+    ]

@@ -1,0 +1,296 @@
+"""One member of a consumer group."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import errors as driver
+
+from sfm_core.errors import BackendError, BackendUnavailable, InvalidInput
+from sfm_core.ports.events import Delivery
+from sfm_kafka.failures import translated
+from sfm_kafka.lanes import Attempts, Lane
+from sfm_kafka.link import Link
+from sfm_kafka.publisher import Publisher
+from sfm_kafka.wire import ATTEMPT, ERROR, GROUP, OFFSET, ONLY, PARTITION, TIME, TOPIC
+from sfm_kafka.wire import Record, Token, decode, foreign, headers_of, text, whole
+
+__all__ = ["KafkaSubscription"]
+
+_QUIET = 5.0
+_BEATS = 10
+_ERROR_LENGTH = 4096
+_STALE = (driver.CommitFailedError, driver.IllegalStateError)
+_SLACK = 1.0
+_DELIVERY = "a delivery of this subscription"
+
+
+class _Shares(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Hears of the shares of one consumer, for as long as its member uses that one."""
+
+    def __init__(self, member: KafkaSubscription) -> None:
+        self._member: KafkaSubscription | None = member
+
+    def leave(self) -> None:
+        """Hear no more."""
+        self._member = None
+
+    async def on_partitions_revoked(self, revoked: object) -> None:
+        """Let the member finish what it holds."""
+        if self._member is not None:
+            await self._member.hand_over(self)
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Give the member its share."""
+        if self._member is not None:
+            self._member.begin_era(at.partition for at in assigned)
+
+
+class KafkaSubscription:
+    """A member of a group: what it was handed and what of that is done.
+
+    Every change of the group's shares begins a new era: what was handed out before is not committed any more, and comes again,
+    here or at another member. Before it loses its lanes a member gets `handover_timeout` seconds to commit what it holds.
+    """
+
+    def __init__(self, link: Link, publisher: Publisher, attempts: Attempts, group: str) -> None:
+        self._link = link
+        self._config = link.config
+        self._publisher = publisher
+        self._attempts = attempts
+        self._group = group
+        self._consumer: AIOKafkaConsumer | None = None
+        self._shares = _Shares(self)
+        self._lanes: dict[int, Lane] = {}
+        self._era = 0
+        self._unsent: dict[TopicPartition, int] = {}
+        self._settled = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._heard = time.monotonic()
+
+    async def join(self) -> None:
+        """Join the group and wait for a share.
+
+        Raises:
+            BackendUnavailable: the brokers do not answer, or the group did not come to terms in time.
+        """
+        config = self._config
+        async with self._link.bounded("reach the brokers"):
+            await self._link.ready()
+        shares = _Shares(self)
+        consumer = self._made()
+        consumer.subscribe([config.topic], listener=shares)
+        self._shares = shares
+        try:
+            with translated(f"join group {self._group}"):
+                async with asyncio.timeout(self._rebalance + config.session_timeout):
+                    await self._link.started(consumer.start(), consumer.stop)
+        except BaseException:
+            self._let_go()
+            raise
+        self._consumer = consumer
+        self._heard = time.monotonic()
+
+    async def leave(self) -> None:
+        """Leave the group; what is not committed comes again."""
+        with suppress(BackendError):
+            await self._send()
+        consumer = self._let_go()
+        if consumer is not None:
+            await self._link.closing.within(self._config.request_timeout, consumer.stop())
+
+    async def receive(self, *, limit: int, timeout: float) -> list[Delivery]:
+        """Wait for deliveries.
+
+        Raises:
+            BackendUnavailable: the brokers do not answer; nothing is lost, and the next call joins again where that is needed.
+        """
+        ends = time.monotonic() + timeout
+        await self._send()
+        if self._consumer is None:
+            await self.join()
+        while True:
+            found = await self._fetch(limit, max(0.0, ends - time.monotonic()))
+            if found:
+                return found
+            if time.monotonic() >= ends:
+                await self._prove()
+                return []
+
+    async def commit(self, deliveries: Sequence[Delivery]) -> None:
+        """Mark deliveries as done; those of an era that is over come again.
+
+        Raises:
+            BackendUnavailable: the brokers do not answer; the marks are sent with the next call.
+        """
+        for delivery in deliveries:
+            token = _token(delivery)
+            if token.era == self._era:
+                self._finish(token.partition, token.offset)
+        await self._send()
+        if not self._busy:
+            self._idle.set()
+
+    async def reject(self, delivery: Delivery, *, error: str) -> None:
+        """Write a delivery to the dead letters and commit it then; one of an era that is over comes again instead."""
+        token = _token(delivery)
+        if token.era != self._era:
+            return
+        ours = {
+            GROUP: self._group,
+            ERROR: error[:_ERROR_LENGTH],
+            TOPIC: self._config.topic,
+            PARTITION: str(token.partition),
+            OFFSET: str(token.offset),
+            TIME: datetime.now(UTC).isoformat(),
+            ATTEMPT: str(delivery.attempt),
+        }
+        headers = [(name, value.encode("utf-8", "backslashreplace")) for name, value in ours.items()]
+        # The driver takes no record without key and value.
+        value = b"" if token.key is None and token.value is None else token.value
+        letter = (*foreign(token.headers, ONLY, *ours), *headers)
+        await self._publisher.write([Record(self._config.dead_letter_topic, token.key, value, letter)])
+        await self.commit([delivery])
+
+    async def hand_over(self, shares: _Shares) -> None:
+        """Give out nothing more and wait, bounded, until what is held is committed; then it is held no longer."""
+        self._settled.clear()
+        self._idle.clear()
+        if self._busy:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._config.handover_timeout):
+                    await self._idle.wait()
+        with suppress(BackendError):
+            await self._send()
+        if shares is self._shares:
+            self._forget()
+
+    def begin_era(self, partitions: Iterable[int]) -> None:
+        """Begin with a new share."""
+        self._forget()
+        self._lanes = {partition: Lane() for partition in partitions}
+        self._settled.set()
+
+    @property
+    def _busy(self) -> bool:
+        return any(lane.busy for lane in self._lanes.values())
+
+    @property
+    def _rebalance(self) -> float:
+        return self._config.handover_timeout + self._config.session_timeout
+
+    def _made(self) -> AIOKafkaConsumer:
+        config = self._config
+        # A member waits for the others inside one request.
+        patient = {"request_timeout_ms": _ms(self._rebalance + config.request_timeout)}
+        return AIOKafkaConsumer(
+            **self._link.options | patient,
+            group_id=config.group_id(self._group),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=_ms(config.session_timeout),
+            heartbeat_interval_ms=_ms(config.session_timeout / _BEATS),
+            rebalance_timeout_ms=_ms(self._rebalance),
+            max_poll_interval_ms=_ms(config.max_pause),
+        )
+
+    def _forget(self) -> None:
+        self._era += 1
+        self._lanes = {}
+        self._unsent = {}
+
+    def _let_go(self) -> AIOKafkaConsumer | None:
+        """Stop using the consumer and return it."""
+        consumer, self._consumer = self._consumer, None
+        self._shares.leave()
+        self._settled.clear()
+        self._idle.set()
+        self._forget()
+        return consumer
+
+    async def _fetch(self, limit: int, seconds: float) -> list[Delivery]:
+        consumer = self._consumer
+        if consumer is None:
+            raise BackendUnavailable("kafka/events: the subscription is left")
+        try:
+            # While shares change, the driver would wait longer than it is asked to.
+            async with asyncio.timeout(seconds + _SLACK):
+                await self._settled.wait()
+                batches = await consumer.getmany(timeout_ms=_ms(seconds), max_records=limit)
+        except TimeoutError:
+            return []
+        except Exception as error:
+            self._link.closing.begin(_closed(self._let_go()))
+            with translated("receive events"):
+                raise error
+        if batches:
+            self._heard = time.monotonic()
+        return [found for batch in batches.values() for record in batch if (found := self._delivery(record))]
+
+    def _delivery(self, record: Any) -> Delivery | None:
+        """Hand out a record, unless it is not for this group or not of this era."""
+        lane = self._lanes.get(record.partition)
+        if lane is None:
+            return None
+        lane.hand(record.offset)
+        headers = headers_of(record)
+        named = dict(headers)
+        if ONLY in named and text(named, ONLY) != self._group:
+            self._finish(record.partition, record.offset)
+            return None
+        attempt = (whole(named, ATTEMPT) or 0) + self._attempts.next(self._group, record.partition, record.offset)
+        event = decode(record.value)
+        token = Token(self._era, record.partition, record.offset, record.key, record.value, headers)
+        raw = None if event is not None else record.value or b""
+        return Delivery(event, token, attempt, raw, str(record.partition))
+
+    def _finish(self, partition: int, offset: int) -> None:
+        lane = self._lanes.get(partition)
+        position = lane.finish(offset) if lane is not None else None
+        if position is not None:
+            self._unsent[TopicPartition(self._config.topic, partition)] = position
+
+    async def _send(self) -> None:
+        """Commit what is done."""
+        consumer, era, unsent = self._consumer, self._era, self._unsent
+        if not unsent or consumer is None:
+            return
+        self._unsent = {}
+        try:
+            with translated("commit"):
+                async with asyncio.timeout(self._config.request_timeout):
+                    with suppress(*_STALE):
+                        await consumer.commit(unsent)
+        except BaseException:
+            if era == self._era:
+                self._unsent = unsent | self._unsent
+            raise
+        for at, position in unsent.items():
+            self._attempts.forget(self._group, at.partition, position)
+
+    async def _prove(self) -> None:
+        """Ask, when nothing was heard for long, whether the brokers are there at all."""
+        if time.monotonic() - self._heard > _QUIET:
+            await self._link.check()
+            self._heard = time.monotonic()
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))
+
+
+def _token(delivery: Delivery) -> Token:
+    if not isinstance(delivery.token, Token):
+        raise InvalidInput.of("deliveries", delivery.token, _DELIVERY)
+    return delivery.token
+
+
+async def _closed(consumer: AIOKafkaConsumer | None) -> None:
+    if consumer is not None:
+        await consumer.stop()

@@ -1,0 +1,97 @@
+"""What is on the wire: CloudEvents 1.0 in structured JSON, and our headers beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from sfm_core.model.event import Event
+
+__all__ = ["ATTEMPT", "ERROR", "GROUP", "OFFSET", "ONLY", "PARTITION", "RESOLVED", "TIME", "TOPIC", "Record", "Token"]
+__all__ += ["decode", "foreign", "headers_of", "record_of", "text", "whole"]
+
+ATTEMPT = "sfm-attempt"
+"""How often the event was delivered before it became a dead letter."""
+ERROR = "sfm-error"
+"""Why a consumer gave up."""
+GROUP = "sfm-group"
+"""The consumer group a dead letter belongs to."""
+OFFSET = "sfm-offset"
+"""Where the event lay in its partition."""
+ONLY = "sfm-only-group"
+"""The one consumer group that a replayed event is for; all others pass over it."""
+PARTITION = "sfm-partition"
+"""The partition the event lay in."""
+RESOLVED = "sfm-resolved"
+"""The offset, in the same partition, of a letter that is dead no longer."""
+TIME = "sfm-time"
+"""When a consumer gave up, ISO 8601."""
+TOPIC = "sfm-topic"
+"""The topic the event lay in."""
+
+_CONTENT_TYPE = ("content-type", b"application/cloudevents+json")
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Event)
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Record(Struct, frozen=True):
+    """Something to be written to a topic; to the partition of its key when none is named."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int | None = None
+
+
+class Token(Struct, frozen=True):
+    """Where a delivery came from and what it was: in which `era` of its member it was handed out, and the whole record."""
+
+    era: int
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def record_of(event: Event, topic: str) -> Record:
+    """Return what is written for `event`."""
+    return Record(topic, event.data.namespace.encode(), _ENCODER.encode(event), (_CONTENT_TYPE,))
+
+
+def decode(value: bytes | None) -> Event | None:
+    """Return the event in `value`, or None when there is none that can be read."""
+    if value is None:
+        return None
+    try:
+        return _DECODER.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def text(headers: Mapping[str, bytes], name: str) -> str:
+    """Return a header as text, "" when it is not there."""
+    return headers.get(name, b"").decode("utf-8", "replace")
+
+
+def whole(headers: Mapping[str, bytes], name: str) -> int | None:
+    """Return a header as a number of zero or more, or None when it is none."""
+    found = text(headers, name)
+    return int(found) if found.isascii() and found.isdigit() and len(found) < 19 else None
+
+
+def foreign(headers: Iterable[tuple[str, bytes]], *ours: str) -> Headers:
+    """Return the headers without those that are named."""
+    return tuple((name, value) for name, value in headers if name not in ours)
+
+
+def headers_of(record: Any) -> Headers:
+    """Return the headers of a record of the driver."""
+    found: Sequence[tuple[str, bytes | None]] = record.headers
+    return tuple((name, value or b"") for name, value in found)
