@@ -20,6 +20,7 @@ from sfm_core.model.filter import (
     Or,
     all_of,
     field_name,
+    fields_of,
     json_equal,
     matches,
     parse_filter,
@@ -454,3 +455,17 @@ def test_equality_is_an_equivalence(a: Any, b: Any, c: Any) -> None:
     assert json_equal(a, b) is json_equal(b, a)
     if json_equal(a, b) and json_equal(b, c):
         assert json_equal(a, c)
+
+
+def test_a_filter_names_the_fields_that_it_tests() -> None:
+    """Own fields, however deep they stand; a payload path is the payload."""
+    tree = parse_filter(
+        {
+            "or": [
+                {"not": {"and": [{"field": "tags", "op": "contains", "value": "x"}]}},
+                {"field": "payload.a.b", "op": "eq", "value": 1},
+            ]
+        }
+    )
+    assert fields_of(tree) == {"tags", "payload"}
+    assert fields_of(parse_filter({"and": []})) == fields_of(None) == frozenset()

@@ -65,6 +65,26 @@ async def test_filters_apply_before_the_best_are_taken(
     assert len((await world.ask(vector=TOWARDS_A, using=using, k=9, kinds=("episodic",))).hits) == 9
 
 
+async def test_an_index_is_never_asked_for_contents(
+    world: Any, contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filter that tests the content, however deep, is applied by the storage or after the search."""
+    for text in ("a", "a b", "b"):
+        await world.put(text)
+    search, given = world.vectors.search, []
+
+    async def noted(*args: Any, **options: Any) -> Any:
+        given.append(options.get("filter"))
+        return await search(*args, **options)
+
+    monkeypatch.setattr(world.vectors, "search", noted)
+    ends = parse_filter({"not": {"and": [{"field": "content", "op": "prefix", "value": "a"}]}})
+    for storage_able in ((StorageCapability.MATCHING,), ()):
+        using = world.recall(meaning=True, able=tuple(VectorsCapability), storage_able=storage_able)
+        assert contents(await world.ask(vector=TOWARDS_A, using=using, filter=ends)) == ["b"]
+    assert given == [None, None]
+
+
 async def test_very_many_passing_memories_are_filtered_after_the_search(
     world: Any, contents: Contents, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "Or",
     "all_of",
     "field_name",
+    "fields_of",
     "json_equal",
     "matches",
     "parse_filter",
@@ -168,6 +169,16 @@ def all_of(*filters: Filter | None) -> Filter | None:
     if len(parts) <= 1:
         return parts[0] if parts else None
     return And(tuple(parts))
+
+
+def fields_of(filter: Filter | None) -> frozenset[str]:
+    """Return the own fields that `filter` tests."""
+    if filter is None:
+        return frozenset()
+    if isinstance(filter, FieldTest):
+        return frozenset({filter.field})
+    parts = (filter.filter,) if isinstance(filter, Not) else filter.filters
+    return frozenset().union(*map(fields_of, parts))
 
 
 def field_name(test: FieldTest) -> str:

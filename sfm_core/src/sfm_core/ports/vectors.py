@@ -22,7 +22,7 @@ class VectorsCapability(StrEnum):
     AMONG = "among"
     """`search(among=ids)` restricts the search before top-k."""
     FILTER = "filter"
-    """`search(filter=...)` applies a whole `Filter` before top-k."""
+    """`search(filter=...)` applies a whole `Filter` before top-k; one that tests `content` is never given to it."""
     DURABLE = "durable"
     """What was flushed survives `kill -9` and reopening."""
     SHARED = "shared"

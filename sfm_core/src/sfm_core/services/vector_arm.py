@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import cast
 
-from sfm_core.model.filter import matches
+from sfm_core.model.filter import fields_of, matches
 from sfm_core.ports.storage import Matching, Storage, StorageCapability
 from sfm_core.ports.vectors import VectorHit, Vectors, VectorsCapability
 from sfm_core.services.asked import Asked
@@ -22,8 +22,9 @@ _OVERFETCH = 4
 class VectorArm:
     """Searches an index of vectors before or after filtering.
 
-    An index with FILTER applies the whole filter. One with AMONG gets the ids that pass, named by a storage with MATCHING.
-    Else more and more of the nearest are fetched and filtered here, until there are enough or the index has no more.
+    An index with FILTER applies the whole filter, unless it tests the content, which only the storage has. One with AMONG
+    gets the ids that pass, named by a storage with MATCHING. Else more and more of the nearest are fetched and filtered
+    here, until there are enough or the index has no more.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class VectorArm:
 
     async def search(self, asked: Asked, vector: Sequence[float], limit: int) -> list[VectorHit]:
         """Return at most `limit` hits that pass the filter, best first; fewer only when the index holds no more."""
-        if asked.filter is None or self._filters:
+        if asked.filter is None or (self._filters and "content" not in fields_of(asked.filter)):
             return await self._vectors.search(asked.scope, vector, limit=limit, filter=asked.filter)
         if self._matching is not None:
             ids = await self._matching.matching(asked.scope, filter=asked.filter, limit=_AMONG + 1, now=asked.now)

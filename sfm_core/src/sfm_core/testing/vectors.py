@@ -214,13 +214,13 @@ class VectorsFilterSuite(Suite):
         assert ids_of(found) == ids_of(tagged)
 
     async def test_a_vector_search_passes_the_filter_table(self, backend: Vectors) -> None:
-        """Every line of the filter language."""
+        """Every line of the filter language but those on the content, which an index need not hold."""
         await backend.upsert([point(one, [1.0]) for one in FILTER_MEMORIES.values()])
 
         async def ask(filter: Filter) -> list[str]:
             return ids_of(await backend.search(ALL, UP, limit=99, filter=filter))
 
-        assert await wrong_answers(ask) == {}
+        assert await wrong_answers(ask, without=frozenset({"content"})) == {}
 
     async def test_a_filter_sees_the_newest_fields(self, backend: Vectors) -> None:
         """Those of the version that is stored."""
@@ -237,9 +237,11 @@ class VectorsFilterSuite(Suite):
         """Whatever the filter lets through, a negation or an alternative too."""
         backend: Vectors = await opener.reopen()
         await backend.clear()
-        points = {name: point(memory(name, namespace=name), [1.0, 0.01 * n]) for n, name in enumerate(names)}
+        points = {
+            name: point(memory(name, namespace=name, author=name), [1.0, 0.01 * n]) for n, name in enumerate(names)
+        }
         await backend.upsert(list(points.values()))
-        here = {"field": "content", "op": "eq", "value": names[0]}
+        here = {"field": "author", "op": "eq", "value": names[0]}
         filters = [parse_filter(one) for one in ({"or": [here, {"not": here}]}, {"not": {**here, "value": "other"}})]
         for scope in (Scope(name, sub) for name in names for sub in (False, True)):
             inside = {p.id for name, p in points.items() if scope.covers(name)}
