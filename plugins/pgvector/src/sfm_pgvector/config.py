@@ -22,7 +22,7 @@ class PgvectorConfig(ConnectionConfig, frozen=True, kw_only=True, forbid_unknown
         exact_below: namespaces and subtrees of at most so many points are searched exactly.
         ef_search: how many candidates a search of HNSW looks at, at least.
         max_scan_tuples: a filtered search that finds too little among so many points goes on exactly.
-        m, ef_construction: of HNSW. Like `hnsw` and `precision` they count when the index is made (`sfm reindex` makes it anew).
+        m, ef_construction: of HNSW. Like `hnsw` and `precision` they count when the index is made (`sfm reindex` does anew).
     """
 
     schema: str = "sfm_vectors"

@@ -1,4 +1,6 @@
-"""The statements on the table of the index."""
+"""The statements on the table of the index: texts of this module around names of the schema; values travel apart."""
+
+# ruff: noqa: S608
 
 from __future__ import annotations
 
@@ -126,7 +128,7 @@ def count(index: Index, scope: Scope, *, most: int | None = None) -> Statement:
     where, values = _where(scope, None, None)
     if most is None:
         return Statement(f"SELECT count(*) FROM {index.table} p WHERE {where}", tuple(values))
-    sql = f"SELECT count(*) FROM (SELECT FROM {index.table} p WHERE {where} LIMIT %s) some"
+    sql = f"SELECT count(*) FROM (SELECT FROM {index.table} p WHERE {where} LIMIT %s) AS few"
     return Statement(sql, (*values, most))
 
 
@@ -136,7 +138,8 @@ def _distance(index: Index) -> str:
 
 def _where(scope: Scope, filter: Filter | None, among: Sequence[str] | None) -> tuple[str, list[Any]]:
     """Return the condition for points of `scope` that pass `filter` and are in `among`."""
-    tests, values = ["p.embedding IS NOT NULL"], []
+    tests = ["p.embedding IS NOT NULL"]
+    values: list[Any] = []
     if not scope.subtree:
         tests.append("p.namespace = %s")
         values.append(scope.namespace)

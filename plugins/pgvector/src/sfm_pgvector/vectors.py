@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from psycopg import errors as pg
 
@@ -33,6 +33,7 @@ _log = logging.getLogger("sfm.pgvector")
 _MOST_CANDIDATES = 1_000
 """So many HNSW looks at, at most."""
 _ATTEMPTS = 3
+_NO_ROWS: list[Row] = []
 _SIZE_SECONDS = 60.0
 _MOST_SIZES = 1_000
 
@@ -127,7 +128,12 @@ class PgvectorVectors:
 
         async def find(index: Index) -> list[VectorHit]:
             packed = pack(index.kind, vector)
-            if ids is None and index.hnsw and limit * statements.OVERFETCH <= _MOST_CANDIDATES and await self._is_large(index, scope):
+            if (
+                ids is None
+                and index.hnsw
+                and limit * statements.OVERFETCH <= _MOST_CANDIDATES
+                and await self._is_large(index, scope)
+            ):
                 rows = await self._walk(index, statements.approximate(index, scope, packed, limit, filter), limit)
                 if len(rows) == limit:
                     return _hits(rows)
@@ -140,8 +146,7 @@ class PgvectorVectors:
         known = [id for id in ids if plain_id(id)]
         if not known:
             return {}
-        rows = await self._on_index(lambda index: self._rows(statements.versions(index, known)), [])
-        return {id: version for id, version in rows}
+        return dict(await self._on_index(lambda index: self._rows(statements.versions(index, known)), _NO_ROWS))
 
     async def count(self, scope: Scope) -> int:
         """Return the number of points in `scope`."""
