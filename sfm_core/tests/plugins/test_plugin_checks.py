@@ -136,13 +136,16 @@ def test_an_opened_backend_without_the_methods_of_its_port_is_refused(site):
     with pytest.raises(PluginError) as caught:
         registry.verify(Port.CACHE, "alpha", Half())
     assert str(caught.value) == (
-        "plugin 'alpha': the cache backend 'alpha' declares port cache and has no usable get, increment"
+        "plugin 'alpha': the cache backend 'alpha' declares port cache and has no usable get, add, increment"
     )
 
 
 class Whole(Half):
     async def get(self, keys):
         return []
+
+    async def add(self, values, *, ttl):
+        return None
 
     async def increment(self, key, *, ttl, by=1, step=None):
         return 1

@@ -76,7 +76,11 @@ SCAFFOLDS: Mapping[Port, Scaffold] = {
             "Filter": "VectorsFilterSuite",
             "Exact": "ExactVectorsSuite",
         },
-        refusals={"NotDurable": "VectorsNotDurableSuite", "NotShared": "VectorsNotSharedSuite"},
+        refusals={
+            "NoFullText": "NoVectorsFullTextSuite",
+            "NotDurable": "VectorsNotDurableSuite",
+            "NotShared": "VectorsNotSharedSuite",
+        },
     ),
 }
 """The ports for which there is a small backend to start from."""
