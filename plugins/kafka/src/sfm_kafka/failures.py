@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from aiokafka import errors as driver
 
-from sfm_core.errors import BackendError, BackendUnavailable, SfmError
+from sfm_core.errors import BackendError, BackendUnavailable
 
-__all__ = ["failure", "refused_login", "translated"]
+__all__ = ["DRIVER_ERRORS", "failure", "refused_login", "translated"]
 
 _LOGIN = (
     driver.SaslAuthenticationFailed,
@@ -35,6 +35,10 @@ _DOWN = (
     driver.BrokerNotAvailableError,
 )
 """Errors that are gone with the next attempt, besides those that the driver calls retriable."""
+
+
+DRIVER_ERRORS = (driver.KafkaError, driver.ConsumerStoppedError, OSError, AttributeError, AssertionError)
+"""What the driver raises, on purpose and, when an answer is not what it awaits, by mistake. `TimeoutError` is an `OSError`."""
 
 
 def refused_login(error: BaseException) -> bool:
@@ -73,9 +77,5 @@ def translated(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except SfmError:
-        raise
-    except Exception as error:
-        # The driver also raises what it did not mean to, AttributeError and AssertionError for instance.
-        told = failure(error, doing)
-        raise told from None
+    except DRIVER_ERRORS as error:
+        raise failure(error, doing) from None

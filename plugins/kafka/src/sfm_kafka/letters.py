@@ -14,12 +14,11 @@ from sfm_core.ports.events import DeadLetter, Delivery
 from sfm_kafka.link import Link
 from sfm_kafka.publisher import Publisher
 from sfm_kafka.topics import look
-from sfm_kafka.wire import ATTEMPT, ERROR, GROUP, OFFSET, ONLY, PARTITION, RESOLVED, TIME, TOPIC
-from sfm_kafka.wire import Record, Token, decode, foreign, headers_of, text, whole
+from sfm_kafka.wire import Header, Record, Token, decode, foreign, headers_of, text, whole
 
 __all__ = ["Letters"]
 
-_OURS = (ATTEMPT, ERROR, GROUP, OFFSET, ONLY, PARTITION, TIME, TOPIC)
+_OURS = tuple(Header)
 _STEP = 500
 _READING = 60.0
 
@@ -38,8 +37,8 @@ class _Letter(Struct, frozen=True):
         named = dict(self.token.headers)
         event = decode(self.token.value)
         raw = None if event is not None else self.token.value or b""
-        delivery = Delivery(event, self.token, whole(named, ATTEMPT) or 1, raw, text(named, PARTITION))
-        return DeadLetter(text(named, GROUP), delivery, text(named, ERROR))
+        delivery = Delivery(event, self.token, whole(named, Header.ATTEMPT) or 1, raw, text(named, Header.PARTITION))
+        return DeadLetter(text(named, Header.GROUP), delivery, text(named, Header.ERROR))
 
 
 class _Read(Struct, frozen=True):
@@ -88,8 +87,8 @@ class Letters:
 
     def _again(self, group: str, found: _Letter) -> Record:
         token = found.token
-        attempt = text(dict(token.headers), ATTEMPT) or "1"
-        ours = ((ONLY, group.encode()), (ATTEMPT, attempt.encode()))
+        attempt = text(dict(token.headers), Header.ATTEMPT) or "1"
+        ours = ((Header.ONLY, group.encode()), (Header.ATTEMPT, attempt.encode()))
         return Record(self._config.topic, token.key, token.value, (*foreign(token.headers, *_OURS), *ours))
 
     @asynccontextmanager
@@ -120,10 +119,10 @@ async def _read(reader: AIOKafkaConsumer, group: str) -> _Read:
         for record in (one for batch in batches.values() for one in batch):
             headers = headers_of(record)
             named = dict(headers)
-            if text(named, GROUP) != group:
+            if text(named, Header.GROUP) != group:
                 continue
-            if RESOLVED in named:
-                resolved.add((record.partition, whole(named, RESOLVED)))
+            if Header.RESOLVED in named:
+                resolved.add((record.partition, whole(named, Header.RESOLVED)))
             else:
                 found[record.partition, record.offset] = _found(record, headers)
     left = (one for place, one in found.items() if place not in resolved)
@@ -136,7 +135,7 @@ def _found(record: Any, headers: tuple[tuple[str, bytes], ...]) -> _Letter:
 
 
 def _resolution(group: str, found: _Letter) -> Record:
-    headers = ((GROUP, group.encode()), (RESOLVED, str(found.offset).encode()))
+    headers = ((Header.GROUP, group.encode()), (Header.RESOLVED, str(found.offset).encode()))
     return Record(found.at.topic, found.token.key, b"", headers, found.at.partition)
 
 

@@ -35,7 +35,5 @@ def sfm_events() -> Sequence[BackendSpec]:
     """Offer the event bus: all abilities."""
     able = frozenset({EventsCapability.DURABLE, EventsCapability.SHARED, EventsCapability.DEAD_LETTERS})
     return [
-        BackendSpec(
-            port=Port.EVENTS, name="kafka", config=KafkaConfig, open=_open_events, capabilities=able, env=_ENV
-        )
+        BackendSpec(port=Port.EVENTS, name="kafka", config=KafkaConfig, open=_open_events, capabilities=able, env=_ENV)
     ]

@@ -9,7 +9,7 @@ from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.protocol.admin import ApiVersionRequest
 
 from sfm_core.errors import BackendError, ConfigError
-from sfm_kafka.failures import failure, refused_login
+from sfm_kafka.failures import DRIVER_ERRORS, failure, refused_login
 
 __all__ = ["greet"]
 
@@ -22,14 +22,14 @@ def _check(offered: Iterable[tuple[int, int, int]]) -> None:
     lacking = [name for name, (key, version) in _NEEDED.items() if newest.get(key, -1) < version]
     if lacking:
         raise ConfigError(
-            f"kafka/events: the broker is too old: it lacks {', '.join(lacking)}; needed: Apache Kafka 3.0 or later, or Redpanda"
+            f"kafka/events: the broker is too old: no {', '.join(lacking)}; needed: Apache Kafka 3.0 or later, or Redpanda"
         )
 
 
 async def _ask(host: str, port: int, options: Mapping[str, Any]) -> None:
     connection: AIOKafkaConnection = await create_conn(host, port, **options)
     try:
-        answer = await connection.send(ApiVersionRequest())
+        answer: Any = await connection.send(ApiVersionRequest())
         _check(answer.api_versions)
     finally:
         connection.close()
@@ -49,9 +49,7 @@ async def greet(options: Mapping[str, Any]) -> None:
     for host, port, _ in collect_hosts(options["bootstrap_servers"]):
         try:
             return await _ask(host, port, rest)
-        except ConfigError:
-            raise
-        except Exception as error:
+        except DRIVER_ERRORS as error:
             told = failure(error, "reach a broker")
             if refused_login(error):
                 raise ConfigError(str(told)) from None

@@ -14,12 +14,11 @@ from aiokafka import errors as driver
 
 from sfm_core.errors import BackendError, BackendUnavailable, InvalidInput
 from sfm_core.ports.events import Delivery
-from sfm_kafka.failures import translated
+from sfm_kafka.failures import failure, translated
 from sfm_kafka.lanes import Attempts, Lane
 from sfm_kafka.link import Link
 from sfm_kafka.publisher import Publisher
-from sfm_kafka.wire import ATTEMPT, ERROR, GROUP, OFFSET, ONLY, PARTITION, TIME, TOPIC
-from sfm_kafka.wire import Record, Token, decode, foreign, headers_of, text, whole
+from sfm_kafka.wire import Header, Record, Token, decode, foreign, headers_of, text, whole
 
 __all__ = ["KafkaSubscription"]
 
@@ -41,7 +40,10 @@ class _Shares(ConsumerRebalanceListener):  # type: ignore[misc]
         """Hear no more."""
         self._member = None
 
-    async def on_partitions_revoked(self, revoked: object) -> None:
+    # The driver awaits what it gets here; its annotation does not say so.
+    async def on_partitions_revoked(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, revoked: object
+    ) -> None:
         """Let the member finish what it holds."""
         if self._member is not None:
             await self._member.hand_over(self)
@@ -143,18 +145,18 @@ class KafkaSubscription:
         if token.era != self._era:
             return
         ours = {
-            GROUP: self._group,
-            ERROR: error[:_ERROR_LENGTH],
-            TOPIC: self._config.topic,
-            PARTITION: str(token.partition),
-            OFFSET: str(token.offset),
-            TIME: datetime.now(UTC).isoformat(),
-            ATTEMPT: str(delivery.attempt),
+            Header.GROUP: self._group,
+            Header.ERROR: error[:_ERROR_LENGTH],
+            Header.TOPIC: self._config.topic,
+            Header.PARTITION: str(token.partition),
+            Header.OFFSET: str(token.offset),
+            Header.TIME: datetime.now(UTC).isoformat(),
+            Header.ATTEMPT: str(delivery.attempt),
         }
         headers = [(name, value.encode("utf-8", "backslashreplace")) for name, value in ours.items()]
         # The driver takes no record without key and value.
         value = b"" if token.key is None and token.value is None else token.value
-        letter = (*foreign(token.headers, ONLY, *ours), *headers)
+        letter = (*foreign(token.headers, Header.ONLY, *ours), *headers)
         await self._publisher.write([Record(self._config.dead_letter_topic, token.key, value, letter)])
         await self.commit([delivery])
 
@@ -188,9 +190,9 @@ class KafkaSubscription:
     def _made(self) -> AIOKafkaConsumer:
         config = self._config
         # A member waits for the others inside one request.
-        patient = {"request_timeout_ms": _ms(self._rebalance + config.request_timeout)}
+        patient = _ms(self._rebalance + config.request_timeout)
         return AIOKafkaConsumer(
-            **self._link.options | patient,
+            **{**self._link.options, "request_timeout_ms": patient},
             group_id=config.group_id(self._group),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -225,10 +227,10 @@ class KafkaSubscription:
                 batches = await consumer.getmany(timeout_ms=_ms(seconds), max_records=limit)
         except TimeoutError:
             return []
-        except Exception as error:
-            self._link.closing.begin(_closed(self._let_go()))
-            with translated("receive events"):
-                raise error
+        except driver.KafkaError as error:
+            self._let_go()
+            self._link.closing.begin(consumer.stop())
+            raise failure(error, "receive events") from None
         if batches:
             self._heard = time.monotonic()
         return [found for batch in batches.values() for record in batch if (found := self._delivery(record))]
@@ -241,10 +243,12 @@ class KafkaSubscription:
         lane.hand(record.offset)
         headers = headers_of(record)
         named = dict(headers)
-        if ONLY in named and text(named, ONLY) != self._group:
+        if Header.ONLY in named and text(named, Header.ONLY) != self._group:
             self._finish(record.partition, record.offset)
             return None
-        attempt = (whole(named, ATTEMPT) or 0) + self._attempts.next(self._group, record.partition, record.offset)
+        attempt = (whole(named, Header.ATTEMPT) or 0) + self._attempts.next(
+            self._group, record.partition, record.offset
+        )
         event = decode(record.value)
         token = Token(self._era, record.partition, record.offset, record.key, record.value, headers)
         raw = None if event is not None else record.value or b""
@@ -289,8 +293,3 @@ def _token(delivery: Delivery) -> Token:
     if not isinstance(delivery.token, Token):
         raise InvalidInput.of("deliveries", delivery.token, _DELIVERY)
     return delivery.token
-
-
-async def _closed(consumer: AIOKafkaConsumer | None) -> None:
-    if consumer is not None:
-        await consumer.stop()

@@ -84,13 +84,14 @@ def _compare(config: KafkaConfig, topic: Topic) -> None:
     if topic.name == config.topic and config.partitions and len(topic.partitions) < config.partitions:
         raise ConfigError(
             f"kafka/events: topic {topic.name} has {len(topic.partitions)} partitions, SFM_KAFKA__PARTITIONS asks for "
-            f"{config.partitions}: set it to what is there, or add partitions with the tools of Kafka, which moves namespaces to "
-            "other lanes; neither a start nor `sfm migrate` alters a topic that is there"
+            f"{config.partitions}: set it to what is there, or add partitions with the tools of Kafka, which moves namespaces "
+            "to other lanes; neither a start nor `sfm migrate` alters a topic that is there"
         )
     if config.replication and topic.copies < config.replication:
         raise ConfigError(
-            f"kafka/events: topic {topic.name} has {topic.copies} copies, SFM_KAFKA__REPLICATION asks for {config.replication}: "
-            "set it to what is there, or add copies with the tools of Kafka; neither a start nor `sfm migrate` alters a topic"
+            f"kafka/events: topic {topic.name} has {topic.copies} copies, SFM_KAFKA__REPLICATION asks for "
+            f"{config.replication}: set it to what is there, or add copies with the tools of Kafka; neither a start nor "
+            "`sfm migrate` alters a topic that is there"
         )
 
 
@@ -107,7 +108,7 @@ async def _create(admin: AIOKafkaAdminClient, config: KafkaConfig, missing: Sequ
         NewTopic(name, partitions[name], copies, topic_configs=settings | {"retention.ms": kept[name]})
         for name in missing
     ]
-    answer = await admin.create_topics(new)
+    answer: Any = await admin.create_topics(new)
     for name, code, *_ in answer.topic_errors:
         _created(name, driver.for_code(code), copies, brokers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -10,27 +11,31 @@ from msgspec import Struct
 
 from sfm_core.model.event import Event
 
-__all__ = ["ATTEMPT", "ERROR", "GROUP", "OFFSET", "ONLY", "PARTITION", "RESOLVED", "TIME", "TOPIC", "Record", "Token"]
-__all__ += ["decode", "foreign", "headers_of", "record_of", "text", "whole"]
+__all__ = ["Header", "Record", "Token", "decode", "foreign", "headers_of", "record_of", "text", "whole"]
 
-ATTEMPT = "sfm-attempt"
-"""How often the event was delivered before it became a dead letter."""
-ERROR = "sfm-error"
-"""Why a consumer gave up."""
-GROUP = "sfm-group"
-"""The consumer group a dead letter belongs to."""
-OFFSET = "sfm-offset"
-"""Where the event lay in its partition."""
-ONLY = "sfm-only-group"
-"""The one consumer group that a replayed event is for; all others pass over it."""
-PARTITION = "sfm-partition"
-"""The partition the event lay in."""
-RESOLVED = "sfm-resolved"
-"""The offset, in the same partition, of a letter that is dead no longer."""
-TIME = "sfm-time"
-"""When a consumer gave up, ISO 8601."""
-TOPIC = "sfm-topic"
-"""The topic the event lay in."""
+
+class Header(StrEnum):
+    """Our headers beside an event."""
+
+    ATTEMPT = "sfm-attempt"
+    """How often the event was delivered before it became a dead letter."""
+    ERROR = "sfm-error"
+    """Why a consumer gave up."""
+    GROUP = "sfm-group"
+    """The consumer group a dead letter belongs to."""
+    OFFSET = "sfm-offset"
+    """Where the event lay in its partition."""
+    ONLY = "sfm-only-group"
+    """The one consumer group that a replayed event is for; all others pass over it."""
+    PARTITION = "sfm-partition"
+    """The partition the event lay in."""
+    RESOLVED = "sfm-resolved"
+    """The offset, in the same partition, of a letter that is dead no longer."""
+    TIME = "sfm-time"
+    """When a consumer gave up, ISO 8601."""
+    TOPIC = "sfm-topic"
+    """The topic the event lay in."""
+
 
 _CONTENT_TYPE = ("content-type", b"application/cloudevents+json")
 _ENCODER = msgspec.json.Encoder()
