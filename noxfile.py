@@ -18,7 +18,18 @@ nox.options.default_venv_backend = "uv"
 nox.options.download_python = "never"
 nox.options.error_on_external_run = True
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "conformance", "fault", "lowest", "wheels", "docs"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "tests",
+    "conformance",
+    "fault",
+    "lowest",
+    "wheels",
+    "docs",
+    "servers",
+    "enterprise",
+]
 
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 # A project environment or configuration of the caller must not decide what a session tests.
@@ -63,8 +74,47 @@ def has_own_tests(folder: str) -> bool:
     return any(not path.match(CONFORMANCE) for path in (ROOT / folder / "tests").rglob("test_*.py"))
 
 
-TESTED = [folder for folder in FOLDERS if has_own_tests(folder)]
-CONFORMING = [name for name in PLUGINS if suites(f"plugins/{name}")]
+# What runs against real servers: a distribution's folder, and the versions where two are at hand.
+SERVED: dict[str, dict[str, dict[str, str]]] = {
+    "sfm_core": {},
+    "plugins/postgres": {
+        "18": {"SFM_TEST_POSTGRES": "18"},
+        "15": {"SFM_TEST_POSTGRES": "15"},
+    },
+    "plugins/pgvector": {},
+    "plugins/redis": {"8": {"SFM_TEST_REDIS": "8"}, "7": {"SFM_TEST_REDIS": "7"}},
+    "plugins/qdrant": {},
+    "plugins/kafka": {},
+}
+TESTED = [folder for folder in FOLDERS if has_own_tests(folder) and (folder not in SERVED or folder == "sfm_core")]
+CONFORMING = [name for name in PLUGINS if suites(f"plugins/{name}") and f"plugins/{name}" not in SERVED]
+OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
+
+
+def tested() -> list[object]:
+    """Return each distribution with the Pythons it is tested on alone.
+
+    The oldest Python runs everything in `lowest`; between it and the newest, the parts without the whole system's tests.
+    """
+    return [
+        nox.param(python, folder, id=f"{name_of(folder)}-{python}")
+        for python in PYTHONS[1:]
+        for folder in TESTED
+        if folder != "." or python == NEWEST
+    ]
+
+
+def served() -> list[object]:
+    """Return each distribution with real servers in two corners: the newest of everything and the oldest of everything."""
+    corners = []
+    for folder, versions in SERVED.items():
+        name = Path(folder).name
+        newest, oldest = list(versions)[:1], list(versions)[1:]
+        corners += [(NEWEST, folder, versions[key], f"{name}-{key}") for key in newest]
+        corners += [(OLDEST, folder, versions[key], f"{name}-{key}") for key in oldest]
+        if not versions:
+            corners.append((NEWEST, folder, {}, name))
+    return [nox.param(python, folder, version, id=f"{label}-{python}") for python, folder, version, label in corners]
 
 
 def sync(session: nox.Session, *options: str) -> None:
@@ -101,8 +151,8 @@ def types(session: nox.Session) -> None:
     session.run("pyright", f"--pythonpath={Path(session.bin, 'python')}")
 
 
-@nox.session(python=PYTHONS)
-@nox.parametrize("folder", [nox.param(folder, id=name_of(folder)) for folder in TESTED])
+@nox.session
+@nox.parametrize("python,folder", tested())
 def tests(session: nox.Session, folder: str) -> None:
     """One distribution's tests with only its own dependencies installed, so that an undeclared one shows."""
     if folder == ".":
@@ -128,9 +178,8 @@ def fault(session: nox.Session) -> None:
     pytest(session, "-m", "slow")
 
 
-@nox.session(python=PYTHONS[0])
-def lowest(session: nox.Session) -> None:
-    """Everything on the oldest Python with the oldest dependencies that the distributions allow."""
+def oldest(session: nox.Session, *options: str) -> None:
+    """Install the whole workspace with the oldest dependencies that the distributions allow."""
     editable = [argument for folder in FOLDERS for argument in ("-e", f"./{folder}".replace("/.", ""))]
     session.run_install(
         "uv",
@@ -141,9 +190,53 @@ def lowest(session: nox.Session) -> None:
         "--no-config",
         "--resolution=lowest-direct",
         "--group=test",
+        *options,
         *editable,
     )
+
+
+@nox.session(python=OLDEST)
+def lowest(session: nox.Session) -> None:
+    """Everything on the oldest Python with the oldest dependencies that the distributions allow."""
+    oldest(session)
     pytest(session, "-m", "not slow", "--ignore=tests/docs", "--ignore=tests/architecture")
+
+
+def provide(session: nox.Session) -> None:
+    """See to it that the test servers can be started; fail with what is to be done where this may not do it."""
+    session.run("python", "-m", "sfm_core.testing.servers", "install")
+
+
+@nox.session
+@nox.parametrize("python,folder,version", served())
+def servers(session: nox.Session, folder: str, version: dict[str, str]) -> None:
+    """One distribution against real servers: the kit and its own tests."""
+    if session.python == OLDEST:
+        oldest(session, "--group=servers")
+    else:
+        sync(session, f"--package={name_of(folder)}", "--group=test")
+        sync(session, "--inexact", "--only-group=servers")
+    provide(session)
+    session.env.update(version)
+    chosen = ["-m", "server and not slow"] if folder == "sfm_core" else ["--servers", "-m", "not slow"]
+    pytest(session, *chosen, f"{folder}/tests")
+
+
+@nox.session
+def enterprise(session: nox.Session) -> None:
+    """The whole stack in its own processes on real servers, and the short form of its fault suite."""
+    sync(session, "--all-packages", "--group=test", "--group=servers")
+    provide(session)
+    pytest(session, "--servers", "tests/enterprise", "tests/fault")
+
+
+@nox.session(name="fault-long", default=False)
+def fault_long(session: nox.Session) -> None:
+    """The long form of the fault suite: fifty kills of each process, servers frozen for half a minute."""
+    sync(session, "--all-packages", "--group=test", "--group=servers")
+    provide(session)
+    session.env["SFM_FAULT_LONG"] = "1"
+    pytest(session, "--servers", "tests/fault")
 
 
 @nox.session
