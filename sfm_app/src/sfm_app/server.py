@@ -33,6 +33,7 @@ __all__ = ["serve"]
 
 Overrides = Mapping[str, object]
 _LEEWAY = 5.0
+_PORT = 9595
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -114,11 +115,11 @@ def serve(settings: Overrides | None = None) -> None:
     worker = Worker(
         overrides=overrides,
         host=loaded.host,
-        port=loaded.port,
+        port=_PORT if loaded.port is None else loaded.port,
         log_level=loaded.log_level,
         graceful_timeout=loaded.graceful_timeout,
     )
-    with _bound(loaded.host, loaded.port) as listener, _signals_end_quietly():
+    with _bound(worker.host, worker.port) as listener, _signals_end_quietly():
         if plan.workers == 1:
             _serve_alone(worker, listener)
             return

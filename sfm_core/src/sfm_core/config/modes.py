@@ -22,6 +22,7 @@ from sfm_core.ports.vectors import VectorsCapability
 __all__ = ["MODES", "SLOTS", "Indexing", "Mode", "Plan", "Role", "SlotKind", "make_plan"]
 
 _NONE = "none"
+_RELAYED = ("storage", "events")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*(?::[a-z][a-z0-9_-]*)?")
 
 
@@ -30,6 +31,10 @@ class Role(StrEnum):
 
     LIBRARY = "library"
     SERVICE = "service"
+    CONSUMER = "consumer"
+    """Carries the events of the bus into the projections."""
+    RELAY = "relay"
+    """Hands the change log to the bus: opens nothing else."""
 
 
 class Indexing(StrEnum):
@@ -146,8 +151,10 @@ def _filled(mode: Mode, settings: Settings, role: Role, embed: bool) -> dict[str
     """Return the value of each slot that is to be filled, in order."""
     filled = {}
     for name, kind in SLOTS.items():
+        if role is Role.RELAY and name not in _RELAYED:
+            continue
         given = getattr(settings, name)
-        if given is None and (kind.library or role is Role.SERVICE):
+        if given is None and (kind.library or role is not Role.LIBRARY):
             given = mode.slots.get(name)
         if given is not None and given != _NONE:
             filled[name] = given
@@ -160,19 +167,20 @@ def _filled(mode: Mode, settings: Settings, role: Role, embed: bool) -> dict[str
     return filled
 
 
-def _needs(name: str, filled: Mapping[str, str], indexing: Indexing, workers: int) -> Iterator[StrEnum]:
+def _needs(name: str, filled: Mapping[str, str], indexing: Indexing, role: Role, workers: int) -> Iterator[StrEnum]:
     """Name the capabilities that the plan as a whole asks of the backend in slot `name`."""
+    apart = role in (Role.CONSUMER, Role.RELAY) or (role is Role.SERVICE and indexing is Indexing.CONSUMER)
     yield from SLOTS[name].needs
     match name:
         case "storage":
             yield StorageCapability.FULL_TEXT
             if "near_words" in filled:
                 yield StorageCapability.VOCABULARY
-            if workers > 1:
+            if workers > 1 or apart:
                 yield StorageCapability.SHARED
-        case "vectors" if workers > 1:
+        case "vectors" if workers > 1 or apart:
             yield VectorsCapability.SHARED
-        case "events" if indexing is Indexing.CONSUMER:
+        case "events" if apart or indexing is Indexing.CONSUMER:
             yield EventsCapability.SHARED
 
 
@@ -194,9 +202,16 @@ def _contradictions(
         yield "SFM_STORAGE: got 'none', allowed: <plugin> or <plugin>:<backend>; everything is kept there"
     if "vectors" not in filled and (embed or "embedding" in filled):
         yield "SFM_VECTORS: got 'none', allowed: <plugin> or <plugin>:<backend>, because an embedding is given"
-    if plan.role is not Role.SERVICE:
+    if plan.role is Role.LIBRARY:
         return
-    if plan.indexing is Indexing.CONSUMER and "events" not in filled:
+    if plan.role is Role.CONSUMER and plan.indexing is Indexing.INLINE:
+        yield (
+            f"MEMORY_MODE, EVENTING_ENABLED: got {plan.mode}, {str(settings.eventing_enabled).lower()}, allowed: a mode that "
+            "indexes in a consumer, with eventing; here the service indexes by itself"
+        )
+    elif plan.role is Role.RELAY and "events" not in filled:
+        yield "SFM_EVENTS, EVENTING_ENABLED: got no event bus, allowed: one that a relay can hand changes to"
+    elif plan.indexing is Indexing.CONSUMER and "events" not in filled:
         yield (
             f"SFM_EVENTS: got 'none', allowed: an event bus, because mode {plan.mode} indexes in a consumer "
             "(EVENTING_ENABLED=false does not)"
@@ -224,7 +239,7 @@ def make_plan(settings: Settings, role: Role, *, embed: bool = False) -> Plan:
     filled = _filled(mode, settings, role, embed)
     indexing = mode.indexing if settings.eventing_enabled else Indexing.INLINE
     workers = (settings.workers or mode.workers) if role is Role.SERVICE else 1
-    slots = {name: _slot(name, value, _needs(name, filled, indexing, workers)) for name, value in filled.items()}
+    slots = {name: _slot(name, value, _needs(name, filled, indexing, role, workers)) for name, value in filled.items()}
     plan = Plan(
         mode=settings.mode,
         role=role,

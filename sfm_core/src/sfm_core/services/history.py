@@ -183,7 +183,7 @@ class History:
             )
             return await self._committer.commit(principal, [write], wait=wait, key=key)
 
-        committed = await self._committer.replayed(key)
+        committed = await self._committer.replayed(key, wait=wait)
         if committed is None:
             committed = await (attempt() if expected is not None else until_not_stale(attempt, f"memory {id}"))
         return await receipt(self._storage, principal, Verb.WRITE, committed)

@@ -53,7 +53,7 @@ class Remember:
         """
         check_bool(dedupe, "dedupe")
         principal.require_verb(Verb.WRITE)
-        committed = await self._committer.replayed(key)
+        committed = await self._committer.replayed(key, wait=wait)
         if committed is None:
             put = self._put(principal, item, dedupe, "")
             committed = await self._committer.commit(principal, [put], wait=wait, key=key)
@@ -86,7 +86,7 @@ class Remember:
         if len(items) > most:
             raise LimitExceeded([Problem("memories", f"{len(items)} items", f"at most {most}")])
         refused: list[tuple[int, SfmError]] = []
-        committed = await self._committer.replayed(key)
+        committed = await self._committer.replayed(key, wait=wait)
         if committed is None:
             puts, refused = self._puts(principal, items, dedupe, atomic)
             note: dict[str, object] = {"refused": [refusal_note(*pair) for pair in refused]} if refused else {}
@@ -148,7 +148,7 @@ class Remember:
             )
             return await self._committer.commit(principal, [write], wait=wait, key=key)
 
-        committed = await self._committer.replayed(key)
+        committed = await self._committer.replayed(key, wait=wait)
         if committed is None:
             committed = await (attempt() if expected is not None else until_not_stale(attempt, f"memory {id}"))
         return await receipt(self._storage, principal, Verb.WRITE, committed)

@@ -7,7 +7,7 @@ from typing import cast
 
 from msgspec import Struct
 
-from sfm_core.config.modes import SLOTS, Indexing, Plan
+from sfm_core.config.modes import SLOTS, Indexing, Plan, Role
 from sfm_core.config.settings import Settings, language_of
 from sfm_core.model.memory import Memory
 from sfm_core.plugins.registry import Registry
@@ -41,7 +41,7 @@ from sfm_core.text.analysis import analyse
 __all__ = ["Ports", "Services", "analyser", "wire"]
 
 _ENGLISH = "english"
-_REQUIRED = ("storage",)
+_REQUIRED = {Role.CONSUMER: ("storage", "events", "vectors"), Role.RELAY: ("storage", "events")}
 _HOLDERS = ("storage", "vectors")
 
 
@@ -194,9 +194,10 @@ def _capabilities(limits: Limits, plan: Plan, registry: Registry, ports: Ports) 
 
 
 def _checked(plan: Plan, ports: Ports) -> dict[str, Checked]:
+    required = _REQUIRED.get(plan.role, ("storage",))
     backends = {"storage": ports.storage, "vectors": ports.vectors, "cache": ports.cache, "events": ports.events}
     return {
-        f"{name}:{plan.slots[name].backend}": Checked(name, name in _REQUIRED, backend)
+        f"{name}:{plan.slots[name].backend}": Checked(name, name in required, backend)
         for name, backend in backends.items()
         if backend is not None
     }
