@@ -123,6 +123,18 @@ async def test_live_expired_and_deleted_memories_can_be_erased(memory: AgentMemo
     assert (await memory.stats()).versions == 0
 
 
+async def test_an_expired_memory_is_not_counted_as_live(memory: AgentMemory, clock: SettableClock) -> None:
+    """In `stats` and `namespaces`, before the sweep has made a tombstone of it; neither is a link to it."""
+    stays = (await memory.remember("stays")).memory.id
+    expires = (await memory.remember("expires", expires_at=clock() + timedelta(seconds=1))).memory.id
+    await memory.link(stays, expires)
+    before = await memory.stats()
+    assert (before.memories, before.links) == (2, 1)
+    clock.advance(2)
+    after = await memory.stats()
+    assert (after.memories, after.deleted, after.versions, after.links) == (1, 0, before.versions, 0)
+
+
 async def test_a_dry_run_tells_what_would_go(memory: AgentMemory) -> None:
     """And changes nothing; it is the default."""
     ids = {(await memory.remember(f"m{n}", importance=n / 4)).memory.id for n in range(5)}
