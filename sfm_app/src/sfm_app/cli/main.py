@@ -20,6 +20,7 @@ COMMANDS = {
     "capabilities": "stats",
     "changes": "changes",
     "delete": "removal",
+    "dev": "dev",
     "doctor": "doctor",
     "export": "transfer",
     "forget": "removal",

@@ -66,6 +66,7 @@ class Folder:
             given.mkdir(parents=True, exist_ok=True)
         made = given or Path(tempfile.mkdtemp(prefix=f"sfm-{name}-", dir=_base()))
         self.path = made.resolve()
+        self.given = given is not None
         self.path.chmod(0o711)
         self._watcher = subprocess.Popen(
             [sys.executable, "-I", watch.__file__],
@@ -77,7 +78,7 @@ class Folder:
         )
         assert self._watcher.stdin is not None
         self._input = self._watcher.stdin
-        self._input.write(f"{self.path}\n{watch.KEEP if given is not None else 'remove'}\n".encode())
+        self._input.write(f"{self.path}\n{watch.KEEP if self.given else 'remove'}\n".encode())
         self._input.flush()
 
     def close(self) -> None:
@@ -104,7 +105,7 @@ class Server(ABC):
 
     def __init__(self, *, folder: Path | None = None, port: int | None = None) -> None:
         self.port = port or free_port()
-        self.home = Folder(type(self).__name__.removesuffix("Server").lower(), folder)
+        self.home = Folder(self.title.lower(), folder)
         self.folder = self.home.path
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -119,6 +120,11 @@ class Server(ABC):
     @abstractmethod
     def ready(self) -> bool:
         """Tell whether the server answers."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of its processes: nothing of the caller's that could change what a server does."""
+        kept = {name: os.environ[name] for name in ("PATH", "TZ") if name in os.environ}
+        return {**kept, "HOME": str(self.folder), "LC_ALL": "C"}
 
     @property
     def pid(self) -> int:
@@ -146,6 +152,8 @@ class Server(ABC):
         """
         if self.running:
             raise RuntimeError(f"{self.title} runs already")
+        if self.other_user() is not None and not reachable(self.folder):
+            raise RuntimeError(f"{self.title} does not run as root, and {OTHER} may not walk to {self.folder}")
         self.prepare()
         with (self.folder / "log").open("ab") as log:
             self._process = self.spawn(self.command(), log.fileno())
@@ -155,11 +163,10 @@ class Server(ABC):
     def spawn(self, command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
         """Run a program of the server in its folder, in a process group of its own, as the user it runs as."""
         other = self.other_user()
-        environment = {name: os.environ[name] for name in ("PATH", "TZ") if name in os.environ}
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env={**environment, "HOME": str(self.folder), "LC_ALL": "C"},
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
