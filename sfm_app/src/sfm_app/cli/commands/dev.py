@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from sfm_app.cli.invocation import Group, Invocation, command
 from sfm_app.cli.tables import columns
-from sfm_core.errors import ConfigError
 
 __all__ = ["dev_command"]
 
@@ -40,6 +38,10 @@ def up(invocation: Invocation, port: int, consumer_port: int, keep: Path | None)
     The servers come from packages, without root or containers; the mode is evented_enterprise with pgvector.
     """
     invocation.refuse_url("runs the service itself", environment=False)
+    import msgspec
+
+    from sfm_core.errors import ConfigError
+
     try:
         from sfm_app.dev.up import stack, wait
     except ModuleNotFoundError as error:
