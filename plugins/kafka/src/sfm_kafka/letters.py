@@ -88,7 +88,7 @@ class Letters:
     def _again(self, group: str, found: _Letter) -> Record:
         token = found.token
         attempt = text(dict(token.headers), Header.ATTEMPT) or "1"
-        ours = ((Header.ONLY, group.encode()), (Header.ATTEMPT, attempt.encode()))
+        ours = ((Header.ONLY.value, group.encode()), (Header.ATTEMPT.value, attempt.encode()))
         return Record(self._config.topic, token.key, token.value, (*foreign(token.headers, *_OURS), *ours))
 
     @asynccontextmanager
@@ -135,7 +135,7 @@ def _found(record: Any, headers: tuple[tuple[str, bytes], ...]) -> _Letter:
 
 
 def _resolution(group: str, found: _Letter) -> Record:
-    headers = ((Header.GROUP, group.encode()), (Header.RESOLVED, str(found.offset).encode()))
+    headers = ((Header.GROUP.value, group.encode()), (Header.RESOLVED.value, str(found.offset).encode()))
     return Record(found.at.topic, found.token.key, b"", headers, found.at.partition)
 
 

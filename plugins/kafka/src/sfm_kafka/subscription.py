@@ -153,7 +153,8 @@ class KafkaSubscription:
             Header.TIME: datetime.now(UTC).isoformat(),
             Header.ATTEMPT: str(delivery.attempt),
         }
-        headers = [(name, value.encode("utf-8", "backslashreplace")) for name, value in ours.items()]
+        # The driver takes no other kind of text for a name.
+        headers = [(name.value, value.encode("utf-8", "backslashreplace")) for name, value in ours.items()]
         # The driver takes no record without key and value.
         value = b"" if token.key is None and token.value is None else token.value
         letter = (*foreign(token.headers, Header.ONLY, *ours), *headers)
