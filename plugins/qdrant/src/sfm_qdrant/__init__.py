@@ -1,0 +1,1 @@
+"""Vector and word search on Qdrant."""
