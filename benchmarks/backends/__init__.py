@@ -1,0 +1,1 @@
+"""What each backend costs over its bare driver, in the same run."""
