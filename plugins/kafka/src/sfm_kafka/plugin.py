@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sfm_core.plugins.specs import hookimpl
-from sfm_core.plugins.types import BackendSpec, OpenContext, PluginInfo, Port
+from sfm_core.plugins.types import BackendSpec, OpenContext, PluginInfo, Port, Security
 from sfm_core.ports.events import EventsCapability
 from sfm_kafka.config import KafkaConfig
 
@@ -24,6 +24,16 @@ async def _open_events(config: KafkaConfig, context: OpenContext) -> AsyncIterat
         yield events
 
 
+def _security(config: KafkaConfig) -> Security:
+    known = config.password is not None or config.tls_cert_file is not None
+    return Security(
+        tls=None if config.tls else "SFM_KAFKA__TLS: false, allowed: true",
+        credentials=None
+        if known
+        else "SFM_KAFKA__USERNAME and SFM_KAFKA__PASSWORD: not set, allowed: both, or SFM_KAFKA__TLS_CERT_FILE",
+    )
+
+
 @hookimpl
 def sfm_plugin_info() -> PluginInfo:
     """Say who this plugin is."""
@@ -34,6 +44,13 @@ def sfm_plugin_info() -> PluginInfo:
 def sfm_events() -> Sequence[BackendSpec]:
     """Offer the event bus: all abilities."""
     able = frozenset({EventsCapability.DURABLE, EventsCapability.SHARED, EventsCapability.DEAD_LETTERS})
-    return [
-        BackendSpec(port=Port.EVENTS, name="kafka", config=KafkaConfig, open=_open_events, capabilities=able, env=_ENV)
-    ]
+    spec = BackendSpec(
+        port=Port.EVENTS,
+        name="kafka",
+        config=KafkaConfig,
+        open=_open_events,
+        capabilities=able,
+        env=_ENV,
+        security=_security,
+    )
+    return [spec]
