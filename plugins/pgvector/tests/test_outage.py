@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from sfm_core.config.secret import Secret
@@ -111,9 +112,22 @@ async def test_a_mismatch_that_shows_later_is_an_outage_of_the_index_alone(
     server.stop()
     async with open_vectors(config, OpenContext(space=SPACE)) as vectors:
         server.start()
+        await reached(vectors)
         for call in calls(vectors):
             with pytest.raises(BackendUnavailable, match=r"'other/8'.*'test/8'.*sfm reindex"):
                 await call()
+
+
+async def reached(vectors: PgvectorVectors) -> None:
+    """Wait until the server answers, though the index does not."""
+    until = time.monotonic() + LONG
+    while True:
+        with pytest.raises(BackendUnavailable) as caught:
+            await vectors.check()
+        if "sfm reindex" in str(caught.value):
+            return
+        assert time.monotonic() < until
+        await asyncio.sleep(0.05)
 
 
 async def test_a_frozen_server_is_given_up_and_found_again(server: PostgresServer, vectors: PgvectorVectors) -> None:
@@ -126,6 +140,41 @@ async def test_a_frozen_server_is_given_up_and_found_again(server: PostgresServe
     server.thaw()
     await recovered(vectors)
     assert len(await vectors.search(HERE, UP, limit=9)) in (1, 2)
+
+
+async def test_a_silent_server_is_waited_for_once(server: PostgresServer, vectors: PgvectorVectors) -> None:
+    """Calls that come after an outage is known fail at once: a hundred of them in less than the patience for one."""
+    server.freeze()
+    async with asyncio.timeout(LONG):
+        for _ in range(2):
+            # The second is there while the server is looked at.
+            with pytest.raises(BackendUnavailable):
+                await vectors.count(ALL)
+            await asyncio.sleep(2.0)
+    async with asyncio.timeout(1.0):
+        for call in calls(vectors)[:-1] * 20:
+            with pytest.raises(BackendUnavailable):
+                await call()
+    server.thaw()
+    async with asyncio.timeout(LONG):
+        while True:
+            try:
+                await vectors.count(ALL)
+                break
+            except BackendUnavailable:
+                await asyncio.sleep(0.05)
+
+
+async def test_a_call_that_takes_too_long_does_not_stop_the_others(
+    server: PostgresServer, vectors: PgvectorVectors, config: PgvectorConfig
+) -> None:
+    """The server answers: an own lock, or a heavy search, is no outage."""
+    with psycopg.connect(server.url) as other:
+        other.execute(f"LOCK TABLE {config.schema}.points_1 IN EXCLUSIVE MODE".encode())
+        for _ in range(3):
+            with pytest.raises(BackendUnavailable):
+                await vectors.upsert([point(memory(), UP)])
+            assert await vectors.count(ALL) == 1
 
 
 async def test_a_restarted_server_is_not_even_noticed(server: PostgresServer, vectors: PgvectorVectors) -> None:

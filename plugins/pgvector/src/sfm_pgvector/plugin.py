@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sfm_core.plugins.specs import hookimpl
-from sfm_core.plugins.types import API_VERSION, BackendSpec, OpenContext, PluginInfo, Port
+from sfm_core.plugins.types import API_VERSION, BackendSpec, OpenContext, PluginInfo, Port, Security
 from sfm_core.ports.vectors import VectorsCapability
 from sfm_pgvector.config import PgvectorConfig
+from sfm_postgres.security import security
 
 __all__ = ["sfm_plugin_info", "sfm_vectors"]
 
@@ -26,6 +27,10 @@ async def _open_vectors(config: PgvectorConfig, context: OpenContext) -> AsyncIt
         yield vectors
 
 
+def _security(config: PgvectorConfig) -> Security:
+    return security(config, prefix="SFM_PGVECTOR__")
+
+
 @hookimpl
 def sfm_plugin_info() -> PluginInfo:
     """Say who this plugin is."""
@@ -37,6 +42,12 @@ def sfm_vectors() -> Sequence[BackendSpec]:
     """Offer the index: approximate in large namespaces, exact in small ones."""
     env = {"POSTGRES_URL": "url"}
     spec = BackendSpec(
-        port=Port.VECTORS, name="pgvector", config=PgvectorConfig, open=_open_vectors, capabilities=_ABLE, env=env
+        port=Port.VECTORS,
+        name="pgvector",
+        config=PgvectorConfig,
+        open=_open_vectors,
+        capabilities=_ABLE,
+        env=env,
+        security=_security,
     )
     return [spec]

@@ -22,6 +22,7 @@ from sfm_pgvector.index import WHERE, clear, greet, mismatch
 from sfm_pgvector.layout import Index
 from sfm_pgvector.packing import can_send, pack
 from sfm_pgvector.statements import Statement
+from sfm_pgvector.watch import Watch
 from sfm_postgres.adapt import plain_id
 from sfm_postgres.database import Database, Row
 from sfm_postgres.pool import Connection
@@ -60,6 +61,7 @@ class PgvectorVectors:
         self._index: Index | None = None
         self._greeting: asyncio.Task[Index] | None = None
         self._large: dict[Scope, float] = {}
+        self._watch = Watch(database.check)
 
     async def greet(self) -> Index:
         """Return the index in force, after the handshake when there was none yet; concurrent callers share one.
@@ -166,13 +168,15 @@ class PgvectorVectors:
 
     async def check(self) -> None:
         """Ask the server, and see whether the index can be used."""
-        await self._usable()
         await self._database.check()
+        self._watch.is_well()
+        await self._usable()
 
     async def close(self) -> None:
         """Close all connections."""
         if self._greeting is not None:
             self._greeting.cancel()
+        await self._watch.close()
         await self._database.close()
 
     def _greeted(self, done: asyncio.Task[Index]) -> None:
@@ -186,10 +190,14 @@ class PgvectorVectors:
 
     async def _spoken(self, call: Callable[[], Awaitable[T]]) -> T:
         """Run `call`; what makes the index unusable while the system runs is an outage of the index alone."""
+        self._watch.require()
         try:
             return await call()
         except ConfigError as error:
             raise BackendUnavailable(str(error)) from None
+        except BackendUnavailable:
+            self._watch.suspect()
+            raise
 
     async def _usable(self) -> Index:
         return await self._spoken(self.greet)
