@@ -20,6 +20,7 @@ from sfm_core.errors import BackendError, SfmError
 from sfm_core.memory import AgentMemory
 from sfm_core.plugins.host import PluginHost
 from sfm_core.plugins.registry import Registry
+from sfm_core.plugins.security import require_security
 from sfm_core.plugins.types import OpenContext, Port
 from sfm_core.ports.cache import Cache
 from sfm_core.ports.embedding import Embedding, WordVectors
@@ -75,6 +76,7 @@ async def open_services(
         plan = replace(plan, create_schema=create)
     registry = PluginHost().load(plan.plugins, objects=plugins, slots=plan.slots.values())
     configs = plan_configs(plan, registry, environment)
+    require_security(plan, registry, configs)
     data_dir = None if plan.data_dir is None else prepare_data_dir(plan.data_dir)
     async with AsyncExitStack() as stack:
         opener = _Opener(stack, plan, registry, configs, data_dir, read_only, rebuild)

@@ -10,7 +10,6 @@ from sfm_core.plugins.specs import hookimpl
 from sfm_core.plugins.types import API_VERSION, BackendSpec, OpenContext, PluginInfo, Port, Security
 from sfm_core.ports.vectors import VectorsCapability
 from sfm_pgvector.config import PgvectorConfig
-from sfm_postgres.security import security
 
 __all__ = ["sfm_plugin_info", "sfm_vectors"]
 
@@ -28,6 +27,14 @@ async def _open_vectors(config: PgvectorConfig, context: OpenContext) -> AsyncIt
 
 
 def _security(config: PgvectorConfig) -> Security:
+    from sfm_postgres.security import security
+
+    return security(config, prefix="SFM_PGVECTOR__")
+
+
+def _security(config: PgvectorConfig) -> Security:
+    from sfm_postgres.security import security
+
     return security(config, prefix="SFM_PGVECTOR__")
 
 
@@ -40,14 +47,14 @@ def sfm_plugin_info() -> PluginInfo:
 @hookimpl
 def sfm_vectors() -> Sequence[BackendSpec]:
     """Offer the index: approximate in large namespaces, exact in small ones."""
-    env = {"POSTGRES_URL": "url"}
-    spec = BackendSpec(
-        port=Port.VECTORS,
-        name="pgvector",
-        config=PgvectorConfig,
-        open=_open_vectors,
-        capabilities=_ABLE,
-        env=env,
-        security=_security,
-    )
-    return [spec]
+    return [
+        BackendSpec(
+            port=Port.VECTORS,
+            name="pgvector",
+            config=PgvectorConfig,
+            open=_open_vectors,
+            capabilities=_ABLE,
+            env={"POSTGRES_URL": "url"},
+            security=_security,
+        )
+    ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from sfm_core.errors import ConfigError
 from sfm_core.plugins.specs import hookimpl
-from sfm_core.plugins.types import API_VERSION, BackendSpec, OpenContext, PluginInfo, Port
+from sfm_core.plugins.types import API_VERSION, BackendSpec, OpenContext, PluginInfo, Port, Security
 from sfm_core.ports.vectors import VectorsCapability
 from sfm_qdrant.config import QdrantConfig
 
@@ -56,6 +56,15 @@ async def _open_edge(config: QdrantConfig, context: OpenContext) -> AsyncIterato
         yield vectors
 
 
+def _security(config: QdrantConfig) -> Security:
+    if config.path is not None:
+        return Security()
+    return Security(
+        tls=None if config.tls else "SFM_QDRANT__TLS: false, allowed: true",
+        credentials=None if config.api_key is not None else "SFM_QDRANT__API_KEY: not set, allowed: an API key",
+    )
+
+
 @hookimpl
 def sfm_plugin_info() -> PluginInfo:
     """Say who this plugin is."""
@@ -74,7 +83,13 @@ def sfm_vectors() -> Sequence[BackendSpec]:
     }
     return [
         BackendSpec(
-            port=Port.VECTORS, name="qdrant", config=QdrantConfig, open=_open, capabilities=_SERVER, env=dict(env)
+            port=Port.VECTORS,
+            name="qdrant",
+            config=QdrantConfig,
+            open=_open,
+            capabilities=_SERVER,
+            env=dict(env),
+            security=_security,
         ),
         BackendSpec(
             port=Port.VECTORS, name="edge", config=QdrantConfig, open=_open_edge, capabilities=_EDGE, env=dict(env)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sfm_core.plugins.specs import hookimpl
-from sfm_core.plugins.types import API_VERSION, BackendSpec, OpenContext, PluginInfo, Port
+from sfm_core.plugins.types import API_VERSION, BackendSpec, OpenContext, PluginInfo, Port, Security
 from sfm_core.ports.cache import CacheCapability
 from sfm_redis.config import RedisConfig
 
@@ -24,6 +24,13 @@ async def _open_cache(config: RedisConfig, context: OpenContext) -> AsyncIterato
         yield cache
 
 
+def _security(config: RedisConfig) -> Security:
+    return Security(
+        tls=None if config.tls else "SFM_REDIS__TLS: false, allowed: true",
+        credentials=None if config.password is not None else "SFM_REDIS__PASSWORD: not set, allowed: a password",
+    )
+
+
 @hookimpl
 def sfm_plugin_info() -> PluginInfo:
     """Say who this plugin is."""
@@ -34,6 +41,13 @@ def sfm_plugin_info() -> PluginInfo:
 def sfm_cache() -> Sequence[BackendSpec]:
     """Offer the cache."""
     able = frozenset({CacheCapability.SHARED})
-    return [
-        BackendSpec(port=Port.CACHE, name="redis", config=RedisConfig, open=_open_cache, capabilities=able, env=_ENV)
-    ]
+    spec = BackendSpec(
+        port=Port.CACHE,
+        name="redis",
+        config=RedisConfig,
+        open=_open_cache,
+        capabilities=able,
+        env=_ENV,
+        security=_security,
+    )
+    return [spec]

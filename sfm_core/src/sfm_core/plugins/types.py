@@ -62,6 +62,18 @@ class OpenContext(Struct, frozen=True, kw_only=True):
     rebuild: bool = False
 
 
+class Security(Struct, frozen=True, kw_only=True):
+    """What a configuration lacks to speak to its server safely, each as "<setting>: <given>, allowed: <what>"; None: nothing.
+
+    Attributes:
+        tls: why what is sent could be read or answered by others.
+        credentials: why the server would not know who asks.
+    """
+
+    tls: str | None = None
+    credentials: str | None = None
+
+
 class BackendSpec(Struct, frozen=True, kw_only=True):
     """One backend of one port.
 
@@ -76,6 +88,8 @@ class BackendSpec(Struct, frozen=True, kw_only=True):
             directions.
         env: well-known environment variables that fill a config field: `{"REDIS_HOST": "host"}`.
         stability: how much it may still change.
+        security: tells of a configuration what it lacks, for modes that demand TLS and credentials; None for a backend that
+            speaks to no server.
     """
 
     port: Port
@@ -85,6 +99,7 @@ class BackendSpec(Struct, frozen=True, kw_only=True):
     capabilities: frozenset[StrEnum] = frozenset()
     env: Mapping[str, str] = field(default_factory=dict)
     stability: Stability = Stability.STABLE
+    security: Callable[[Any], Security] | None = None
 
 
 class Slot(Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""The whole evented stack in its own processes on real servers."""
