@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sfm_app.observability.metrics import GAUGES, Metrics
 from sfm_core import errors
 from sfm_core.config.modes import MODES
 from sfm_core.config.settings import SETTINGS
@@ -56,7 +57,7 @@ def test_every_setting_has_its_row_with_default() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("plugin", ["inmemory", "minilm", "nearwords", "sqlite"])
+@pytest.mark.parametrize("plugin", ["inmemory", "minilm", "nearwords", "pgvector", "sqlite"])
 def test_every_setting_of_a_plugin_is_described(plugin: str) -> None:
     """Each field of a backend's configuration is named as its variable."""
     page = read("CONFIGURATION.md")
@@ -64,6 +65,16 @@ def test_every_setting_of_a_plugin_is_described(plugin: str) -> None:
     fields = {field.name for spec in registry.specs(plugin) for field in msgspec.structs.fields(spec.config)}
     missing = [f for f in sorted(fields) if f"`SFM_{plugin.upper()}__{f.upper()}`" not in page]
     assert missing == []
+
+
+def test_every_metric_is_described_in_its_own_words() -> None:
+    """The table of metrics has each with what its HELP line says."""
+    page = read("CONFIGURATION.md")
+    metrics = Metrics("1")
+    metrics.observe("GET", "/", 200, 0.1)
+    names = {line.split()[2] for line in metrics.exposition().splitlines() if line.startswith("# HELP")} | set(GAUGES)
+    assert len(names) > 20
+    assert [name for name in sorted(names) if f"| `{name}` | " not in page] == []
 
 
 def test_every_mode_is_described() -> None:
