@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
 
 from redis import exceptions as driver
 
@@ -54,6 +55,10 @@ def failure(error: Exception, config: RedisConfig) -> BackendError:
     server = f"redis/cache: the server {config.host}:{config.port}"
     if isinstance(error, TimeoutError | driver.TimeoutError):
         return BackendUnavailable(f"{server} gave no answer within {config.timeout:g} s")
+    if any(isinstance(behind, ssl.SSLCertVerificationError) for behind in _chain(error)):
+        return BackendError(
+            f"{server} shows a certificate that is not trusted; check the settings host and tls_ca_file"
+        )
     for types, kind, text in _TEXTS:
         if isinstance(error, types):
             return kind(f"{server} {text}")
@@ -70,9 +75,12 @@ def may_be_repeated(error: Exception) -> bool:
 
 def _cause(error: BaseException) -> str:
     """Return the operating system's words for what is behind `error`, in brackets."""
+    words = (behind.strerror for behind in _chain(error) if isinstance(behind, OSError) and behind.strerror)
+    return next((f" ({text})" for text in words), "")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
     behind: BaseException | None = error
     while behind is not None:
-        if isinstance(behind, OSError) and behind.strerror:
-            return f" ({behind.strerror})"
+        yield behind
         behind = behind.__cause__ or behind.__context__
-    return ""
