@@ -32,12 +32,6 @@ def _security(config: PgvectorConfig) -> Security:
     return security(config, prefix="SFM_PGVECTOR__")
 
 
-def _security(config: PgvectorConfig) -> Security:
-    from sfm_postgres.security import security
-
-    return security(config, prefix="SFM_PGVECTOR__")
-
-
 @hookimpl
 def sfm_plugin_info() -> PluginInfo:
     """Say who this plugin is."""
