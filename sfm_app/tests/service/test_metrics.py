@@ -8,8 +8,11 @@ from multiprocessing import get_context
 
 import pytest
 
+from sfm_app.container import container_of
 from sfm_app.observability.board import Board
 from sfm_app.observability.metrics import BOUNDS, Metrics
+from sfm_core.config.modes import Role
+from sfm_core.runtime import open_services
 
 
 def test_a_histogram_counts_cumulatively() -> None:
@@ -124,3 +127,20 @@ def test_what_does_not_fit_leaves_what_was_there() -> None:
 def test_bounds_rise() -> None:
     """As histograms need them."""
     assert list(BOUNDS) == sorted(set(BOUNDS))
+
+
+async def test_what_the_cache_does_is_counted() -> None:
+    """Hits and misses by kind, failures, calls that were not made."""
+    metrics = Metrics("1")
+    settings = {"mode": "test", "SFM_STORAGE": "inmemory"}
+    async with open_services(settings=settings, role=Role.SERVICE) as runtime:
+        container_of(runtime, metrics)
+        assert runtime.services.cache is not None
+        runtime.services.cache.counts.update({"memory_hits": 3, "vector_misses": 2, "failures": 1, "skipped": 7})
+        for line in (
+            'sfm_cache_hits_total{kind="memory"} 3',
+            'sfm_cache_misses_total{kind="vector"} 2',
+            "sfm_cache_failures_total 1",
+            "sfm_cache_skipped_total 7",
+        ):
+            assert f"\n{line}\n" in metrics.exposition()
