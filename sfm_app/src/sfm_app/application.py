@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -12,16 +12,18 @@ from litestar.connection import Request
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import MethodNotAllowedException
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from sfm_app.http.gate import Gate
 from sfm_app.http.replies import problem_reply
-from sfm_app.http.routes import HANDLERS
+from sfm_app.http.routes import HANDLERS, probes
 from sfm_app.http.table import Table
 from sfm_app.lifespan import opened
 from sfm_app.observability.logs import described, get_logger
 from sfm_app.observability.metrics import Metrics
 from sfm_app.version import VERSION
+from sfm_core.config.modes import Role
 from sfm_core.errors import SfmError
 from sfm_core.services.wiring import Services
 
@@ -37,6 +39,7 @@ class Application:
         settings: overrides of the environment, as in `sfm_core.runtime.open_services`.
         metrics: where requests are counted.
         heartbeat: seconds of silence after which an event stream sends a comment.
+        role: what the process is; a consumer and a relay answer to probes only.
     """
 
     def __init__(
@@ -45,16 +48,19 @@ class Application:
         *,
         metrics: Metrics | None = None,
         heartbeat: float = _HEARTBEAT,
+        role: Role = Role.SERVICE,
     ) -> None:
         self._settings = settings
+        self._role = role
         self._metrics = metrics or Metrics(VERSION)
         self._services: Services | None = None
         self._stopping = asyncio.Event()
         self._failure: Exception | None = None
-        table = Table(HANDLERS)
-        self.litestar = _litestar(self._services_now, table)
+        handlers = HANDLERS if role is Role.SERVICE else probes.ROUTES
+        table = Table(handlers)
+        self.litestar = _litestar(self._services_now, handlers, table)
         self.litestar.state.update(metrics=self._metrics, stopping=self._stopping, heartbeat=heartbeat)
-        self._gate = Gate(self.litestar, table, self._metrics)
+        self._gate = Gate(self.litestar, table, self._metrics, local=role is Role.SERVICE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or open and close with the server."""
@@ -78,9 +84,9 @@ class Application:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
-        async with opened(self._settings, self._metrics) as (container, tracer), self.litestar.lifespan():
+        async with opened(self._settings, self._metrics, self._role) as (container, tracer), self.litestar.lifespan():
             self._services = container.services()
-            self._gate.limiter = container.limiter()
+            self._gate.limiter = container.limiter() if self._role is Role.SERVICE else None
             self._gate.tracer = tracer
             yield
 
@@ -109,12 +115,12 @@ def create_app(settings: Mapping[str, object] | None = None, *, heartbeat: float
     return Application(settings, heartbeat=heartbeat)
 
 
-def _litestar(services: Callable[[], Services], table: Table) -> Litestar:
+def _litestar(services: Callable[[], Services], handlers: Sequence[HTTPRouteHandler], table: Table) -> Litestar:
     def problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         return _problem(request, error, table)
 
     return Litestar(
-        route_handlers=list(HANDLERS),
+        route_handlers=list(handlers),
         dependencies={"services": Provide(services, sync_to_thread=False)},
         exception_handlers={Exception: problem},
         logging_config=None,

@@ -8,11 +8,10 @@ from functools import partial
 from dependency_injector.containers import DeclarativeContainer
 from dependency_injector.providers import Dependency, Singleton
 
-from sfm_app.background import Relay, Sweeper
+from sfm_app.background import Sweeper
 from sfm_app.http.limiter import Limiter
 from sfm_app.observability.metrics import Labels, Metrics
-from sfm_core.plugins.types import Port
-from sfm_core.ports.events import EventsCapability
+from sfm_app.pipeline import consumer_of, relay_of
 from sfm_core.runtime import Runtime
 from sfm_core.services.steady import SteadyCache
 
@@ -31,11 +30,12 @@ class Container(DeclarativeContainer):
     cache: Dependency = Dependency()  # type: ignore[type-arg]
     events: Dependency = Dependency()  # type: ignore[type-arg]
     embedding: Dependency = Dependency()  # type: ignore[type-arg]
-    durable_events: Dependency = Dependency()  # type: ignore[type-arg]
+    runtime: Dependency = Dependency()  # type: ignore[type-arg]
 
     limiter = Singleton(Limiter, services.provided.cache, settings.provided.rate_limit, metrics)
     sweeper = Singleton(Sweeper, services.provided.forget, metrics)
-    relay = Singleton(Relay, storage, events, metrics, source=settings.provided.source, durable=durable_events)
+    relay = Singleton(relay_of, runtime, metrics)
+    consumer = Singleton(consumer_of, runtime, metrics)
 
 
 def container_of(runtime: Runtime, metrics: Metrics) -> Container:
@@ -52,7 +52,7 @@ def container_of(runtime: Runtime, metrics: Metrics) -> Container:
         cache=ports.cache,
         events=ports.events,
         embedding=ports.embedding,
-        durable_events=_durable_events(runtime),
+        runtime=runtime,
     )
 
 
@@ -63,10 +63,3 @@ def _cache_counts(cache: SteadyCache) -> Mapping[tuple[str, Labels], int]:
         labels = (("kind", kind),) if kind else ()
         named[f"sfm_cache_{what}_total", labels] = count
     return named
-
-
-def _durable_events(runtime: Runtime) -> bool:
-    slot = runtime.plan.slots.get(Port.EVENTS)
-    return slot is not None and (
-        EventsCapability.DURABLE in runtime.registry.backend(slot.port, slot.backend).capabilities
-    )

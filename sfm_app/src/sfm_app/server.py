@@ -33,7 +33,7 @@ __all__ = ["serve"]
 
 Overrides = Mapping[str, object]
 _LEEWAY = 5.0
-_PORT = 9595
+_PORTS = {Role.SERVICE: 9595, Role.CONSUMER: 9596, Role.RELAY: 9596}
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -41,12 +41,14 @@ class Worker(Struct, frozen=True, kw_only=True):
 
     Attributes:
         overrides: of the environment, which the worker reads itself.
+        role: what it is.
         host, port, log_level, graceful_timeout: as in `Settings`, read once so that all workers agree.
         supervisor: the process to follow, None for a service of one process.
         board: where the workers share their counts, None for a single one.
     """
 
     overrides: Overrides
+    role: Role
     host: str
     port: int
     log_level: str
@@ -57,7 +59,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     def application(self) -> Application:
         """Return the application of this process."""
         configure(self.log_level)
-        return Application(self.overrides, metrics=Metrics(VERSION, self.board))
+        return Application(self.overrides, metrics=Metrics(VERSION, self.board), role=self.role)
 
 
 class Server(uvicorn.Server):
@@ -97,11 +99,12 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Overrides | None = None) -> None:
-    """Serve the API until SIGTERM or SIGINT; return after a graceful stop.
+def serve(settings: Overrides | None = None, role: Role = Role.SERVICE) -> None:
+    """Serve the API, or run a consumer or a relay, until SIGTERM or SIGINT; return after a graceful stop.
 
     Args:
         settings: overrides of the environment, by variable name or field name.
+        role: what to run; a consumer and a relay are one process each and serve probes.
 
     Raises:
         ConfigError: the configuration cannot be used, or the address is taken; nothing listened.
@@ -109,13 +112,15 @@ def serve(settings: Overrides | None = None) -> None:
     """
     overrides = dict(settings or {})
     loaded = load_settings(Environment.read(override_variables(overrides)))
-    plan = make_plan(loaded, Role.SERVICE)
+    plan = make_plan(loaded, role)
     configure(loaded.log_level)
-    _check(loaded, plan)
+    if role is Role.SERVICE:
+        _check(loaded, plan)
     worker = Worker(
         overrides=overrides,
+        role=role,
         host=loaded.host,
-        port=_PORT if loaded.port is None else loaded.port,
+        port=_PORTS[role] if loaded.port is None else loaded.port,
         log_level=loaded.log_level,
         graceful_timeout=loaded.graceful_timeout,
     )

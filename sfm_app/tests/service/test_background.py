@@ -1,19 +1,17 @@
-"""Background tasks: the relay of the change log, the sweep, and what keeps them going."""
+"""Background tasks: the sweep, and what keeps tasks going and ends them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
 
-from sfm_app.background import Relay, Sweeper, running
+from sfm_app.background import Sweeper, running
 from sfm_app.observability.metrics import Metrics
 from sfm_core.config.modes import Role
-from sfm_core.errors import BackendUnavailable
-from sfm_core.model.event import Event
 from sfm_core.runtime import Runtime, open_services
 from sfm_core.services.principal import EVERYTHING
 
@@ -32,67 +30,6 @@ async def until(holds: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.001)
     raise AssertionError("it never held")
-
-
-class Bus:
-    """An event bus that keeps what it was given, or refuses it."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.refusals = 0
-
-    async def publish(self, events: Sequence[Event]) -> None:
-        """Keep them."""
-        if self.refusals:
-            self.refusals -= 1
-            raise BackendUnavailable("bus/events: gone")
-        self.events += events
-
-
-async def remember(runtime: Runtime, *contents: str) -> None:
-    """Store memories one after the other."""
-    for content in contents:
-        await runtime.services.remember.remember(EVERYTHING, {"content": content})
-
-
-def relay_of(runtime: Runtime, bus: Bus, *, durable: bool) -> Relay:
-    """Return a relay from the runtime's log to `bus`."""
-    return Relay(runtime.ports.storage, bus, Metrics("0"), source="urn:test", durable=durable)  # type: ignore[arg-type]
-
-
-async def test_a_durable_bus_gets_the_whole_log_in_order_and_once(runtime: Runtime) -> None:
-    """The stored cursor tells the next relay where to go on."""
-    bus = Bus()
-    await remember(runtime, "one", "two")
-    relay = relay_of(runtime, bus, durable=True)
-    assert [await relay.step(), await relay.step()] == [2, 0]
-    await remember(runtime, "three")
-    assert await relay_of(runtime, bus, durable=True).step() == 1
-    assert [event.data.sequence for event in bus.events] == [1, 2, 3]
-    assert {event.source for event in bus.events} == {"urn:test"}
-
-
-async def test_a_bus_that_forgets_gets_what_comes_after_the_start(runtime: Runtime) -> None:
-    """Nobody can be waiting there for anything older."""
-    bus = Bus()
-    await remember(runtime, "one")
-    relay = relay_of(runtime, bus, durable=False)
-    assert await relay.step() == 0
-    await remember(runtime, "two")
-    assert await relay.step() == 1
-    assert [event.data.sequence for event in bus.events] == [2]
-
-
-async def test_what_the_bus_refused_is_handed_over_again(runtime: Runtime) -> None:
-    """The cursor never passes an event that the bus does not hold."""
-    bus = Bus()
-    await remember(runtime, "one")
-    relay = relay_of(runtime, bus, durable=True)
-    bus.refusals = 1
-    with pytest.raises(BackendUnavailable):
-        await relay.step()
-    assert await relay.step() == 1
-    assert len(bus.events) == 1
 
 
 async def test_the_sweep_makes_expired_memories_tombstones(runtime: Runtime) -> None:
@@ -131,3 +68,28 @@ async def test_tasks_end_with_the_service() -> None:
     async with running({"waits": asyncio.Event().wait}, Metrics("0")):  # type: ignore[dict-item]
         before = asyncio.all_tasks()
     assert len(asyncio.all_tasks()) == len(before) - 1
+
+
+async def test_a_task_that_can_finish_is_let_finish() -> None:
+    """For so long as patience lasts; then it is cancelled."""
+    asked, ends = asyncio.Event(), []
+
+    async def task() -> None:
+        await asked.wait()
+        await asyncio.sleep(0.01)
+        ends.append("finished")
+
+    async def never() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ends.append("cancelled")
+
+    metrics = Metrics("0")
+    stops: dict[str, Callable[[], None]] = {"task": asked.set}
+    async with running({"task": task, "never": never}, metrics, stop=stops, patience=10):
+        await asyncio.sleep(0)
+    assert ends == ["finished", "cancelled"]
+    async with running({"never": never}, metrics, stop={"never": lambda: None}, patience=0.001):
+        await asyncio.sleep(0)
+    assert ends[2:] == ["cancelled"]

@@ -8,23 +8,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sfm_app.cli import calls
 from sfm_app.cli.invocation import Invocation
 from sfm_app.cli.remote import RemoteTarget
+from sfm_app.pipeline import can
 from sfm_core import errors
 from sfm_core.config.backends import plan_configs
 from sfm_core.config.env import Environment
-from sfm_core.config.modes import Plan, Role, make_plan
-from sfm_core.config.settings import load_settings
-from sfm_core.errors import SfmError
+from sfm_core.config.modes import Indexing, Plan, Role, make_plan
+from sfm_core.config.settings import Settings, load_settings
+from sfm_core.errors import BackendError, SfmError
 from sfm_core.plugins.host import PluginHost
 from sfm_core.plugins.registry import LoadedPlugin
+from sfm_core.ports.events import DeadLetters, EventsCapability
+from sfm_core.runtime import Runtime
 from sfm_core.services.principal import EVERYTHING
+from sfm_core.services.relay import RELAY
 
 __all__ = ["Finding", "examine"]
 
+_MOST_DEAD = 1000
 _OURS = ("sfm-core", "sfm-app")
 
 # The first type that an error is an instance of counts.
@@ -63,7 +68,7 @@ def examine(invocation: Invocation) -> list[Finding]:
     try:
         environment = Environment.read(invocation.overrides())
         settings = load_settings(environment)
-        plan = None if settings.url is not None else make_plan(settings, Role.LIBRARY)
+        plan = None if settings.url is not None else _plan(settings)
     except SfmError as error:
         return [*findings, _failure("settings", error)]
     if settings.url is not None:
@@ -75,6 +80,12 @@ def examine(invocation: Invocation) -> list[Finding]:
     if all(finding.state != "failed" for finding in findings):
         findings += _store(invocation, plan)
     return findings
+
+
+def _plan(settings: Settings) -> Plan:
+    """Return the plan to look at: that of a service, where the index depends on its event bus."""
+    plan = make_plan(settings, Role.LIBRARY)
+    return plan if plan.indexing is Indexing.INLINE else make_plan(settings, Role.SERVICE)
 
 
 def _failure(name: str, error: SfmError) -> Finding:
@@ -143,11 +154,13 @@ def _store(invocation: Invocation, plan: Plan) -> Iterator[Finding]:
         yield Finding("store", "ok", "nothing is stored yet")
         return
     try:
-        with invocation.local() as target:
+        with invocation.local(role=plan.role) as target:
             yield from _backends(target.health())
             maintenance = target.runtime.services.maintenance
             report = target.run(maintenance.reconcile(EVERYTHING, repair=False))
             stats = target.ask(calls.stats(namespace=None))
+            if plan.indexing is Indexing.CONSUMER:
+                yield target.run(_pipeline(target.runtime))
     except SfmError as error:
         yield _failure("store", error)
         return
@@ -155,9 +168,34 @@ def _store(invocation: Invocation, plan: Plan) -> Iterator[Finding]:
     behind = stats["last_sequence"] - stats["indexed_sequence"]
     detail = f"{report.checked} memories, {differs} differ, {behind} changes behind"
     if differs or behind:
-        yield Finding("index", "failed", detail, "run `sfm reconcile`; if that is not enough, `sfm reindex`")
+        state = "warning" if behind and plan.indexing is Indexing.CONSUMER else "failed"
+        yield Finding("index", state, detail, "run `sfm reconcile`; if that is not enough, `sfm reindex`")
     else:
         yield Finding("index", "ok", detail)
+
+
+async def _pipeline(runtime: Runtime) -> Finding:
+    """Look at what lies between change log and index."""
+    storage, events, group = runtime.ports.storage, runtime.ports.events, runtime.settings.consumer_group
+    name = "pipeline"
+    last, relayed = await storage.last_sequence(), await storage.cursor(RELAY)
+    try:
+        waiting = 0 if events is None else sum((await events.lag(group)).values())
+        dead = 0
+        if can(runtime, "events", EventsCapability.DEAD_LETTERS):
+            dead = len(await cast(DeadLetters, events).dead_letters(group, limit=_MOST_DEAD))
+    except BackendError as error:
+        return Finding(name, "warning", " ".join(str(error).split()), "start the event bus, or correct its address")
+    detail = f"{last - relayed} changes to relay, {waiting} events to work on, {dead} dead letters"
+    if dead:
+        return Finding(
+            name, "warning", detail, "see `sfm events dlq list`, mend the cause, then `sfm events dlq replay`"
+        )
+    if waiting or last > relayed:
+        return Finding(
+            name, "warning", detail, "if that does not shrink, look at `/readyz` of `sfm consumer`, or start one"
+        )
+    return Finding(name, "ok", detail)
 
 
 def _backends(readiness: dict[str, Any]) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from sfm_app.cli.local import LocalTarget
     from sfm_app.cli.target import Call, Target
+    from sfm_core.config.modes import Role
     from sfm_core.config.settings import Settings
 
 __all__ = ["Command", "Group", "Invocation", "command", "common_options"]
@@ -56,16 +57,17 @@ class Invocation:
 
         return RemoteTarget(url)
 
-    def local(self, *, create: bool | None = None, rebuild: bool = False) -> LocalTarget:
+    def local(self, *, role: Role | None = None, create: bool | None = None, rebuild: bool = False) -> LocalTarget:
         """Return the store itself, to be entered.
 
         Args:
+            role: what it is opened as; the library unless given.
             create: whether schema may be made or migrated; None as the mode says.
             rebuild: open a vector index of another embedding too, to make it anew.
         """
         from sfm_app.cli.local import LocalTarget
 
-        return LocalTarget(self.overrides(), quiet=self.quiet, create=create, rebuild=rebuild)
+        return LocalTarget(self.overrides(), quiet=self.quiet, role=role, create=create, rebuild=rebuild)
 
     def refuse_url(self, why: str, *, environment: bool = True) -> None:
         """Refuse a URL for a command that can only work here.

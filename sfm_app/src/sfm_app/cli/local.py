@@ -12,6 +12,7 @@ import msgspec
 
 from sfm_app.cli.calls import claim
 from sfm_app.cli.target import Call, Progress, Route
+from sfm_core.config.modes import Role
 from sfm_core.runtime import Runtime, open_services
 from sfm_core.services.principal import EVERYTHING
 
@@ -28,18 +29,25 @@ class LocalTarget:
     """
 
     def __init__(
-        self, settings: Mapping[str, object], *, quiet: bool = False, create: bool | None = None, rebuild: bool = False
+        self,
+        settings: Mapping[str, object],
+        *,
+        quiet: bool = False,
+        role: Role | None = None,
+        create: bool | None = None,
+        rebuild: bool = False,
     ) -> None:
         """Prepare to open the store.
 
         Args:
             settings: overrides of the environment, by variable name.
             quiet: no warnings on standard error.
+            role: what it is opened as; the library unless given.
             create: whether schema may be made or migrated; None as the mode says.
             rebuild: open a vector index of another embedding too, to make it anew.
         """
         self._runner = asyncio.Runner()
-        self._opening = open_services(settings=settings, create=create, rebuild=rebuild)
+        self._opening = open_services(settings=settings, role=role or Role.LIBRARY, create=create, rebuild=rebuild)
         self._runtime: Runtime
         if quiet:
             logging.getLogger().setLevel(logging.ERROR)

@@ -34,13 +34,14 @@ class Gate:
         app: what answers.
         table: finds the endpoint of a path.
         metrics: counts.
+        local: whether only requests to loopback names are answered.
     """
 
-    def __init__(self, app: ASGIApp, table: Table, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, table: Table, metrics: Metrics, *, local: bool = True) -> None:
         self._app = app
         self._table = table
         self._metrics = metrics
-        self._names = LoopbackNames()
+        self._names = LoopbackNames() if local else None
         self._log = get_logger()
         self._ids = count(1)
         self._id_prefix = os.urandom(6).hex()
@@ -109,7 +110,7 @@ class Gate:
 
     def _misdirected(self, scope: Any, headers: dict[bytes, bytes]) -> HttpRefusal | None:
         """Refuse what a web page of another origin may have sent: this service asks nobody for a key."""
-        if not self._names.allows(headers.get(b"host", b"")):
+        if self._names is not None and not self._names.allows(headers.get(b"host", b"")):
             return HttpRefusal(421, "Host: this service listens on loopback and answers to loopback names only")
         if scope["method"] not in _READS and headers.get(b"sec-fetch-site", b"none") == b"cross-site":
             return HttpRefusal(403, "Sec-Fetch-Site: a page of another origin may not write here")

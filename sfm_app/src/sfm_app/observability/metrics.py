@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from sfm_app.observability.board import Board
 
-__all__ = ["BOUNDS", "Labels", "Metrics", "Source"]
+__all__ = ["BOUNDS", "GAUGES", "Labels", "Metrics", "Source"]
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _HELP = {
@@ -22,10 +22,23 @@ _HELP = {
     "sfm_cache_hits_total": "What was found in the cache, by kind: copies of memories, vectors of questions.",
     "sfm_cache_misses_total": "What was looked for in the cache and not found, by kind.",
     "sfm_cache_skipped_total": "Calls that were not made because the cache had failed shortly before.",
+    "sfm_consumer_batches_total": "Batches of events that the consumer finished.",
+    "sfm_consumer_dead_letters_total": "Events that the consumer gave up and rejected to the dead letters.",
+    "sfm_consumer_events_total": "Events that the consumer finished, rejected ones included.",
+    "sfm_consumer_failures_total": "Failed attempts of the consumer to project a batch; waiting for a backend does not count.",
     "sfm_rate_limit_local_total": "Requests that a worker counted for itself because the cache was not at hand.",
     "sfm_rate_limited_total": "Requests refused by the rate limit.",
+    "sfm_relay_failures_total": "Pages of the change log that could not be relayed and were tried again.",
     "sfm_relayed_events_total": "Change events handed to the event bus.",
     "sfm_swept_memories_total": "Expired memories made tombstones.",
+}
+GAUGES = {
+    "sfm_consumer_lag": "Events of a lane of the bus that the consumer's group has not committed.",
+    "sfm_consumer_paused": "1 while the consumer waits for a backend.",
+    "sfm_consumer_position": "Up to this number of the change log everything is projected.",
+    "sfm_relay_lag": "Changes of the log that the leading relay has not handed to the event bus.",
+    "sfm_relay_leader": "1 in the process whose relay holds the lease.",
+    "sfm_relay_position": "Up to this number of the change log everything is on the event bus.",
 }
 Labels = tuple[tuple[str, str], ...]
 Source = Callable[[], Mapping[tuple[str, Labels], int]]
@@ -45,6 +58,7 @@ class _Snapshot(Struct, array_like=True):
     requests: list[tuple[str, str, int, int]] = []
     timings: list[tuple[str, str, list[int], float]] = []
     counters: list[tuple[str, list[list[str]], int]] = []
+    gauges: list[tuple[str, list[list[str]], int]] = []
 
 
 class Metrics:
@@ -63,6 +77,8 @@ class Metrics:
         self._timings: dict[tuple[str, str], _Timing] = {}
         self._counters: dict[tuple[str, Labels], int] = {}
         self._sources: list[Source] = []
+        self._gauges: dict[tuple[str, Labels], int] = {}
+        self._levels: list[Source] = []
         if board is not None and (left := board.claim()):
             self._add(msgspec.msgpack.decode(left, type=_Snapshot))
 
@@ -84,6 +100,10 @@ class Metrics:
     def watch(self, source: Source) -> None:
         """Add what `source` counts to what is counted here."""
         self._sources.append(source)
+
+    def show(self, source: Source) -> None:
+        """Add what `source` tells of the present; of several workers the highest level counts."""
+        self._levels.append(source)
 
     async def share(self) -> None:
         """Leave the counts for the other workers, every second, for ever."""
@@ -108,10 +128,12 @@ class Metrics:
         counters = Counter(self._counters)
         for source in self._sources:
             counters.update(source())
+        gauges = {key: level for source in self._levels for key, level in source().items()}
         return _Snapshot(
             [(*key, n) for key, n in self._requests.items()],
             [(*key, t.counts, t.seconds) for key, t in self._timings.items()],
             [(name, [list(pair) for pair in labels], n) for (name, labels), n in counters.items()],
+            [(name, [list(pair) for pair in labels], level) for (name, labels), level in gauges.items()],
         )
 
     def _add(self, other: _Snapshot) -> None:
@@ -124,6 +146,9 @@ class Metrics:
             timing.seconds += seconds
         for name, labels, n in other.counters:
             self.count(name, n, **{str(label): str(value) for label, value in labels})
+        for name, labels, level in other.gauges:
+            gauge = (name, tuple((str(label), str(value)) for label, value in labels))
+            self._gauges[gauge] = max(level, self._gauges.get(gauge, level))
 
     def _lines(self) -> Iterator[str]:
         yield from _family("sfm_http_requests_total", "counter", "Finished requests.")
@@ -138,6 +163,11 @@ class Metrics:
             found = {labels: n for (known, labels), n in self._counters.items() if known == counter}
             for labels, n in sorted((found or {(): 0}).items()):
                 yield _sample(counter, labels, n)
+        for gauge, text in GAUGES.items():
+            levels = {labels: n for (known, labels), n in self._gauges.items() if known == gauge}
+            if levels:
+                yield from _family(gauge, "gauge", text)
+                yield from (_sample(gauge, labels, n) for labels, n in sorted(levels.items()))
 
     def _info(self) -> Iterator[str]:
         yield from _family("sfm_build_info", "gauge", "The version of the service.")

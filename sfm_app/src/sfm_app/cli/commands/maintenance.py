@@ -65,11 +65,38 @@ def migrate_command(invocation: Invocation, check: bool) -> None:
 
     Schema is made where there is none. A mode that makes no schema at start needs this once for each new version.
     """
+    from sfm_core.errors import ConfigError
+
     invocation.refuse_url(_HERE)
-    with invocation.local(create=not check) as target:
-        backends = sorted(target.health()["backends"])
-    invocation.show({"backends": backends, "up_to_date": True}, _migrated)
+    try:
+        backends, due = _opened(invocation, create=False), False
+    except ConfigError:
+        if check:
+            raise
+        backends, due = _opened(invocation, create=True), True
+    invocation.show({"backends": backends, "up_to_date": True, "migrated": due}, _migrated)
+
+
+def _opened(invocation: Invocation, *, create: bool) -> list[str]:
+    """Open every backend that a service has and return their names.
+
+    Raises:
+        ConfigError: one has no schema, or an old one, and may not make it.
+        BackendUnavailable: one does not answer.
+    """
+    from sfm_core.config.modes import Role
+    from sfm_core.errors import BackendUnavailable, ConfigError
+
+    with invocation.local(role=Role.SERVICE, create=create) as target:
+        found = target.health()["backends"]
+    missing = [f"{name}: {backend['detail']}" for name, backend in found.items() if backend["state"] != "up"]
+    if any("sfm migrate" in detail for detail in missing):
+        raise ConfigError("; ".join(missing))
+    if missing:
+        raise BackendUnavailable("; ".join(missing))
+    return sorted(found)
 
 
 def _migrated(document: Mapping[str, Any]) -> str:
-    return f"up to date: {', '.join(document['backends'])}"
+    done = "brought up to date" if document["migrated"] else "up to date already, nothing to do"
+    return f"{done}: {', '.join(document['backends'])}"
