@@ -120,7 +120,7 @@ class _Opener:
             embedding = function
         else:
             embedding = cast("Embedding | None", await self._open("embedding"))
-        space = None if embedding is None else Space(embedding.dimension, embedding.fingerprint)
+        space = _space(embedding, self._plan)
         return Ports(
             storage=cast(Storage, storage),
             vectors=cast("Vectors | None", await self._open("vectors", space)),
@@ -153,6 +153,14 @@ class _Opener:
             raise BackendError(f"{slot.plugin}/{slot.port}: cannot be opened, {type(error).__name__}{cause}") from error
         self._registry.verify(slot.port, slot.backend, opened)
         return cast(object, opened)
+
+
+def _space(embedding: Embedding | None, plan: Plan) -> Space | None:
+    """Return what the index holds; one that is asked for words as well is another one."""
+    if embedding is None:
+        return None
+    words = "+words" if plan.lexical == "vectors" else ""
+    return Space(embedding.dimension, embedding.fingerprint + words)
 
 
 @asynccontextmanager

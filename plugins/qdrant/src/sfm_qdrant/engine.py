@@ -54,7 +54,7 @@ class Found(Struct, frozen=True):
 
 
 class Engine(Protocol):
-    """One index. Every method but `close` may raise `BackendUnavailable` and `BackendError`, and at first contact `ConfigError`."""
+    """One index. Its methods raise `BackendError`, `BackendUnavailable` while it is down, `ConfigError` at first contact."""
 
     async def write(self, rows: Sequence[Row], *, deletions: bool) -> None:
         """Store each row whose id has no point, or one of a lower version (with `deletions`: not above the row's).

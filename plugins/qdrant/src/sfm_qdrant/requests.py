@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qdrant_client import models
+from qdrant_client.http.models import QueryResponse
 
 from sfm_core.ports.vectors import Space
 from sfm_qdrant.conditions import AllOf, AnyOf, Condition, Ids, Inside, Match, NoneOf, Present, Range
@@ -90,7 +91,7 @@ def query_of(ask: Ask, params: models.SearchParams | None) -> models.QueryReques
     )
 
 
-def found_in(response: models.QueryResponse) -> list[Found]:
+def found_in(response: QueryResponse) -> list[Found]:
     """Return what a search found."""
     return [Found(str(hit.id), hit.score, hit.payload or {}, _words(hit.vector)) for hit in response.points]
 

@@ -60,7 +60,7 @@ class Schema:
     async def _server_version(self) -> tuple[int, int]:
         told = (await self._client.info()).version
         found = _NUMBERS.match(told)
-        version = (int(found[1]), int(found[2])) if found else (0, 0)
+        version: tuple[int, int] = (int(found[1]), int(found[2])) if found else (0, 0)
         if version < _OLDEST:
             raise too_old(told)
         return version

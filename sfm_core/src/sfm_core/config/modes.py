@@ -129,7 +129,8 @@ MODES: Mapping[str, Mode] = {
 class Plan(Struct, frozen=True, kw_only=True):
     """What is to be loaded and opened. `slots` holds the filled ones only, in the order in which they are opened.
 
-    `has_vectors` is False when nothing embeds: there is no vector arm then. `plugins` names all plugins to load, those of
+    `has_vectors` is False when nothing embeds: there is no vector arm then. `lexical` names the slot that is asked for words.
+    `plugins` names all plugins to load, those of
     the slots first. The other fields are those of `Mode`, with the settings applied.
     """
 
@@ -141,6 +142,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     workers: int
     data_dir: Path | None = None
     has_vectors: bool = False
+    lexical: str = "storage"
     create_schema: bool = True
     require_tls: bool = False
     require_credentials: bool = False
@@ -160,14 +162,16 @@ def _filled(mode: Mode, settings: Settings, role: Role, embed: bool) -> dict[str
             filled[name] = given
     if embed:
         filled.pop("embedding", None)
-    elif "embedding" not in filled:
+    elif "embedding" not in filled and settings.lexical != "vectors":
         filled.pop("vectors", None)
     if not settings.eventing_enabled:
         filled.pop("events", None)
     return filled
 
 
-def _needs(name: str, filled: Mapping[str, str], indexing: Indexing, role: Role, workers: int) -> Iterator[StrEnum]:
+def _needs(
+    name: str, filled: Mapping[str, str], settings: Settings, indexing: Indexing, role: Role, workers: int
+) -> Iterator[StrEnum]:
     """Name the capabilities that the plan as a whole asks of the backend in slot `name`."""
     apart = role in (Role.CONSUMER, Role.RELAY) or (role is Role.SERVICE and indexing is Indexing.CONSUMER)
     yield from SLOTS[name].needs
@@ -178,8 +182,11 @@ def _needs(name: str, filled: Mapping[str, str], indexing: Indexing, role: Role,
                 yield StorageCapability.VOCABULARY
             if workers > 1 or apart:
                 yield StorageCapability.SHARED
-        case "vectors" if workers > 1 or apart:
-            yield VectorsCapability.SHARED
+        case "vectors":
+            if settings.lexical == "vectors":
+                yield VectorsCapability.FULL_TEXT
+            if workers > 1 or apart:
+                yield VectorsCapability.SHARED
         case "events" if apart or indexing is Indexing.CONSUMER:
             yield EventsCapability.SHARED
 
@@ -202,6 +209,8 @@ def _contradictions(
         yield "SFM_STORAGE: got 'none', allowed: <plugin> or <plugin>:<backend>; everything is kept there"
     if "vectors" not in filled and (embed or "embedding" in filled):
         yield "SFM_VECTORS: got 'none', allowed: <plugin> or <plugin>:<backend>, because an embedding is given"
+    if settings.lexical == "vectors" and "vectors" not in filled and plan.role is not Role.RELAY:
+        yield "SFM_LEXICAL: got 'vectors', allowed: storage, because SFM_VECTORS names no vector search"
     if plan.role is Role.LIBRARY:
         return
     if plan.role is Role.CONSUMER and plan.indexing is Indexing.INLINE:
@@ -239,7 +248,10 @@ def make_plan(settings: Settings, role: Role, *, embed: bool = False) -> Plan:
     filled = _filled(mode, settings, role, embed)
     indexing = mode.indexing if settings.eventing_enabled else Indexing.INLINE
     workers = (settings.workers or mode.workers) if role is Role.SERVICE else 1
-    slots = {name: _slot(name, value, _needs(name, filled, indexing, role, workers)) for name, value in filled.items()}
+    slots = {
+        name: _slot(name, value, _needs(name, filled, settings, indexing, role, workers))
+        for name, value in filled.items()
+    }
     plan = Plan(
         mode=settings.mode,
         role=role,
@@ -248,7 +260,8 @@ def make_plan(settings: Settings, role: Role, *, embed: bool = False) -> Plan:
         indexing=indexing,
         workers=workers,
         data_dir=settings.data_dir or (default_data_dir() if mode.has_data_dir else None),
-        has_vectors="vectors" in slots,
+        has_vectors="vectors" in slots and (embed or "embedding" in slots),
+        lexical=settings.lexical,
         create_schema=mode.create_schema,
         require_tls=mode.require_tls,
         require_credentials=mode.require_credentials,

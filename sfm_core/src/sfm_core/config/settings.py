@@ -37,6 +37,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     events: str | None = None
     embedding: str | None = None
     near_words: str | None = None
+    lexical: Literal["storage", "vectors"] = "storage"
     plugins: tuple[str, ...] = ()
     languages: dict[str, str] = msgspec.field(default_factory=dict)
     source: str = "urn:somafractalmemory"
@@ -128,6 +129,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("SFM_EVENTS", "events", "by mode", f"the event bus backend: {_SLOT_HELP}"),
     Setting("SFM_EMBEDDING", "embedding", "by mode", f"what embeds texts; turns vector search on: {_SLOT_HELP}"),
     Setting("SFM_NEAR_WORDS", "near_words", "by mode", f"what finds near words for a query: {_SLOT_HELP}"),
+    Setting(
+        "SFM_LEXICAL",
+        "lexical",
+        "storage",
+        "which backend finds memories by their words: `storage`, at once, or `vectors`, when they are projected",
+    ),
     Setting("SFM_PLUGINS", "plugins", "none", "plugins to load besides, for their operation hooks; commas between"),
     Setting(
         "SFM_LANGUAGES",

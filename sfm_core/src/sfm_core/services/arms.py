@@ -13,6 +13,7 @@ from sfm_core.errors import BackendUnavailable
 from sfm_core.model.filter import matches
 from sfm_core.ports.storage import FullText, Storage, TextQuery, WordGroup
 from sfm_core.services.asked import Asked
+from sfm_core.services.index_words import RanksWords
 from sfm_core.services.near import NearWords, exact_groups
 from sfm_core.text.dates import windows
 from sfm_core.text.question import Question
@@ -102,7 +103,7 @@ async def word_groups(near: NearWords | None, asked: Asked, question: Question) 
     return await near.groups(asked.scope, question.words)
 
 
-async def lexical_arm(text: Texts, near: NearWords | None, asked: Asked, question: Question, limit: int) -> Scores:
+async def lexical_arm(text: RanksWords, near: NearWords | None, asked: Asked, question: Question, limit: int) -> Scores:
     """Find memories by any word of the question, or by a near word."""
     if not question.words:
         return {}

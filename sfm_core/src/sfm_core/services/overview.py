@@ -37,12 +37,14 @@ class SlotCapabilities(Struct, frozen=True):
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
-    """The plan in force: mode, how indexing runs, each slot (None when empty), the arms of recall, and the limits."""
+    """The plan in force: mode, how indexing runs, each slot (None when empty), the arms of recall, and
+    the limits. `lexical` names the slot that is asked for words."""
 
     mode: str
     indexing: str
     slots: dict[str, SlotCapabilities | None]
     arms: tuple[str, ...]
+    lexical: str
     limits: Limits
 
 

@@ -14,11 +14,12 @@ from sfm_core.ports.embedding import Embedding
 from sfm_core.ports.storage import Vocabulary
 from sfm_core.ports.vectors import Point, Vectors
 
-__all__ = ["Projection", "Words"]
+__all__ = ["Projection", "Terms", "Words"]
 
 _log = logging.getLogger("sfm.projector")
 
 Words = Callable[[Memory], Sequence[tuple[str, str]]]
+Terms = Callable[[Memory], Sequence[str]]
 _Row = Sequence[float]
 
 
@@ -26,9 +27,11 @@ class Projection:
     """Carries newest versions of memories into the projections.
 
     Args:
-        vectors, embedding: the vector index and what embeds for it; both or neither.
+        vectors: the index; None when there is none.
+        embedding: what embeds for it; None for an index of words alone.
         vocabulary: where the words of contents are noted for near words; None when nobody reads them.
         words: the words of a memory's content.
+        terms: the index terms of a memory's content, where the index is asked for words; None where it is not.
         forget: overwrites the cached copies of memories that are gone; it never fails. None when there are no copies.
     """
 
@@ -39,12 +42,14 @@ class Projection:
         embedding: Embedding | None,
         vocabulary: Vocabulary | None,
         words: Words,
+        terms: Terms | None = None,
         forget: Callable[[Sequence[str]], Awaitable[object]] | None = None,
     ) -> None:
         self.vectors = vectors
         self._embedding = embedding
         self._vocabulary = vocabulary
         self._words = words
+        self._terms = terms
         self._forget = forget
 
     @property
@@ -116,8 +121,16 @@ class Projection:
         stored = await vectors.versions([m.id for m in live]) if len(live) > 1 else {}
         texts = [m for m in live if m.content is not None and stored.get(m.id, 0) < m.version]
         if texts:
+            await vectors.upsert(await self._points(texts, strict))
+
+    async def _points(self, texts: Sequence[Memory], strict: bool) -> list[Point]:
+        rows: Sequence[tuple[Memory, _Row | None]] = [(m, None) for m in texts]
+        if self._embedding is not None:
             rows = await self._embedded(texts, strict)
-            await vectors.upsert([Point(m.id, m.version, m.namespace, row, m) for m, row in rows])
+        return [
+            Point(m.id, m.version, m.namespace, row, m, () if self._terms is None else tuple(self._terms(m)))
+            for m, row in rows
+        ]
 
     async def _embedded(self, texts: Sequence[Memory], strict: bool) -> list[tuple[Memory, _Row]]:
         """Return memories with their vectors; a text that the embedder refuses among others is left out, and logged.

@@ -19,6 +19,7 @@ from sfm_core.services.arms import Texts
 from sfm_core.services.asked import Asked, read_asked
 from sfm_core.services.clock import Clock
 from sfm_core.services.copies import Copies
+from sfm_core.services.index_words import RanksWords
 from sfm_core.services.limits import Limits
 from sfm_core.services.near import NearWords
 from sfm_core.services.principal import Principal, Verb
@@ -44,6 +45,7 @@ class Recall:
         embedding: embeds questions for the vector arm.
         dimension: of the index; by default that of `embedding`.
         near_words: word vectors for near words.
+        words: what is asked for words instead of the storage; None for the storage.
         limits, clock: bounds of what may be asked; the instant that expiry and "yesterday" are judged by.
         language_of: the language of a namespace.
         reached: waits for the projections, None when there are none.
@@ -61,6 +63,7 @@ class Recall:
         embedding: Embedding | None = None,
         dimension: int | None = None,
         near_words: WordVectors | None = None,
+        words: RanksWords | None = None,
         limits: Limits,
         clock: Clock,
         language_of: Callable[[str], str],
@@ -81,6 +84,7 @@ class Recall:
             storage=storage,
             texts=cast(Texts, storage) if StorageCapability.FULL_TEXT in storage_able else None,
             near=near,
+            words=words,
             vector_arm=arm,
             embedding=embedding,
             candidates=limits.candidates,

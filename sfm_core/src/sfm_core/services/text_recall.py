@@ -34,6 +34,7 @@ from sfm_core.services.arms import (
 )
 from sfm_core.services.asked import Asked
 from sfm_core.services.copies import Copies
+from sfm_core.services.index_words import RanksWords
 from sfm_core.services.near import NearWords
 from sfm_core.services.past import read_past
 from sfm_core.services.ranking import Evidence, Ranking, Signals
@@ -54,6 +55,7 @@ class TextRecall(Struct, frozen=True, kw_only=True):
 
     Attributes:
         storage: the records; `texts` is the same storage when it ranks by words.
+        words: what is asked for words instead of the storage, which may be down; None for the storage.
         near: near words, None when the plan has none.
         vector_arm, embedding: the vector arm, when the plan has both.
         candidates: how many memories each arm hands over.
@@ -69,6 +71,7 @@ class TextRecall(Struct, frozen=True, kw_only=True):
     candidates: int
     language_of: Callable[[str], str]
     copies: Copies | None = None
+    words: RanksWords | None = None
 
     async def recall(self, asked: Asked, partial: tuple[str, ...]) -> Answer:
         """Return the `k` best memories for a question about the present."""
@@ -79,7 +82,8 @@ class TextRecall(Struct, frozen=True, kw_only=True):
         analyser = analyser_of(self.language_of(asked.scope.namespace))
         question = await self._understand(asked, self.texts, analyser)
         versions: dict[str, int] = {}
-        found = await run(self._arms(asked, self.texts, question, versions), asked.left(), may_fail=_MAY_FAIL)
+        arms = self._arms(asked, self.texts, question, versions)
+        found = await run(arms, asked.left(), may_fail=_MAY_FAIL if self.words is None else _MAY_FAIL | {LEXICAL})
         if asked.query.expand_links:
             found = await self._linked(asked, found)
         scores = found.scores
@@ -156,7 +160,8 @@ class TextRecall(Struct, frozen=True, kw_only=True):
 
     def _arms(self, asked: Asked, texts: Texts, question: Question, versions: dict[str, int]) -> dict[str, Arm]:
         limit = self._limit(asked)
-        arms: dict[str, Arm] = {LEXICAL: lambda: lexical_arm(texts, self.near, asked, question, limit)}
+        words: RanksWords = texts if self.words is None else self.words
+        arms: dict[str, Arm] = {LEXICAL: lambda: lexical_arm(words, self.near, asked, question, limit)}
         if question.dates:
             arms[TIME] = lambda: time_arm(texts, asked, question, limit)
         arm, embedding = self.vector_arm, self.embedding

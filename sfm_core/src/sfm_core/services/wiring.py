@@ -15,7 +15,7 @@ from sfm_core.ports.cache import Cache, CacheCapability
 from sfm_core.ports.embedding import Embedding, WordVectors
 from sfm_core.ports.events import Events
 from sfm_core.ports.storage import Storage, StorageCapability, Vocabulary
-from sfm_core.ports.vectors import Space, Vectors
+from sfm_core.ports.vectors import LexicalVectors, Space, Vectors
 from sfm_core.ports.writes import Analysis
 from sfm_core.services.changes import Changes
 from sfm_core.services.clock import Clock, now
@@ -24,6 +24,7 @@ from sfm_core.services.copies import Copies
 from sfm_core.services.forget import Forget
 from sfm_core.services.health import Checked, Health
 from sfm_core.services.history import History
+from sfm_core.services.index_words import IndexWords
 from sfm_core.services.limits import Limits
 from sfm_core.services.links import Links
 from sfm_core.services.maintenance import Maintenance
@@ -121,16 +122,17 @@ def wire(
     noted = ports.near_words is not None and StorageCapability.VOCABULARY in _able(plan, registry, "storage")
     cache = None if ports.cache is None else SteadyCache(ports.cache, patience=settings.cache_patience)
     copies = _copies(settings, plan, registry, ports.storage, cache)
+    words = _index_words(plan, registry, ports)
     projection = Projection(
         vectors=ports.vectors,
         embedding=ports.embedding,
         vocabulary=cast(Vocabulary, ports.storage) if noted else None,
         words=lambda memory: analyse_memory(memory).words,
+        terms=None if words is None else lambda memory: analyse_memory(memory).stems,
         forget=None if copies is None else copies.forget,
     )
-    name = f"projector:{ports.space.fingerprint if ports.space else 'words'}"
     drives = plan.indexing is Indexing.INLINE and not read_only
-    projector = Projector(ports.storage, projection, name=name, drives=drives)
+    projector = Projector(ports.storage, projection, name=_cursor_name(ports), drives=drives)
     committer = Committer(ports.storage, projector, registry.hooks, reader, clock, limits, copies)
     holders = (*_HOLDERS, *(("cache",) if copies is not None else ()))
     stores = {slot: plan.slots[slot].backend for slot in holders if slot in plan.slots}
@@ -139,10 +141,11 @@ def wire(
         recall=Recall(
             ports.storage,
             _able(plan, registry, "storage"),
-            vectors=ports.vectors,
+            vectors=ports.vectors if ports.space is not None else None,
             vectors_able=_able(plan, registry, "vectors"),
             embedding=_for_questions(plan, ports, cache),
             near_words=ports.near_words,
+            words=words,
             limits=limits,
             clock=clock,
             language_of=lambda namespace: language_of(settings.languages, namespace) or _ENGLISH,
@@ -168,6 +171,20 @@ def wire(
     )
 
 
+def _cursor_name(ports: Ports) -> str:
+    """Name the cursor of the projections: another embedding, or words in the index, begins anew."""
+    if ports.space is not None:
+        return f"projector:{ports.space.fingerprint}"
+    return "projector:words" if ports.vectors is None else "projector:words in the index"
+
+
+def _index_words(plan: Plan, registry: Registry, ports: Ports) -> IndexWords | None:
+    """Return what ranks words in the vector index, where the plan asks it and not the storage."""
+    if plan.lexical != "vectors" or ports.vectors is None:
+        return None
+    return IndexWords(cast(LexicalVectors, ports.vectors), _able(plan, registry, "vectors"), ports.storage)
+
+
 def _copies(
     settings: Settings, plan: Plan, registry: Registry, storage: Storage, cache: SteadyCache | None
 ) -> Copies | None:
@@ -189,8 +206,10 @@ def _capabilities(limits: Limits, plan: Plan, registry: Registry, ports: Ports) 
     for name, slot in plan.slots.items():
         spec = registry.backend(slot.port, slot.backend)
         slots[name] = SlotCapabilities(slot.plugin, slot.backend, tuple(sorted(spec.capabilities)))
-    arms = ("lexical", *(["vectors"] if ports.vectors is not None else []), "links", "time")
-    return Capabilities(mode=plan.mode, indexing=plan.indexing, slots=slots, arms=arms, limits=limits)
+    arms = ("lexical", *(["vectors"] if ports.space is not None else []), "links", "time")
+    return Capabilities(
+        mode=plan.mode, indexing=plan.indexing, slots=slots, arms=arms, lexical=plan.lexical, limits=limits
+    )
 
 
 def _checked(plan: Plan, ports: Ports) -> dict[str, Checked]:
