@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.pq import Format
+from psycopg.types.numeric import Int8Dumper
 
 __all__ = ["adapt", "decode_json", "encode_json", "escape", "escape_json", "plain_id", "unescape", "unescape_json"]
 
@@ -55,8 +56,10 @@ def plain_id(id: str) -> str | None:
 
 
 def adapt(connection: AsyncConnection[Any]) -> None:
-    """Teach a connection how values are read."""
+    """Teach a connection how values are written and read."""
     adapters = connection.adapters
+    # One type for all integers, whatever their size: else the same statement is prepared again for each combination.
+    adapters.register_dumper(int, Int8Dumper)
     adapters.register_loader("uuid", _IdLoader)
     adapters.register_loader("timestamptz", _InstantLoader)
     adapters.register_loader("json", _JsonLoader)

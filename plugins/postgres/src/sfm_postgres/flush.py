@@ -1,0 +1,256 @@
+"""The last part of a transaction: everything that was decided is stored, then logged under the lock of the change log.
+
+The lock is taken last and held until the commit, so that sequences rise in commit order and a reader never meets a gap that
+is filled later, while a transaction that is slow before that point keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psycopg import AsyncCursor
+
+from sfm_core.ports.writes import Idempotency, Operation
+from sfm_postgres.adapt import escape, plain_id
+from sfm_postgres.database import Database
+from sfm_postgres.migrations import lock_key
+from sfm_postgres.pool import Connection
+from sfm_postgres.rows import ALL_COLUMNS, json_text, row_of
+from sfm_postgres.view import Held, Past, View
+from sfm_postgres.vocabulary import ADD, CLEAN, NOTE_REMOVALS, Known, Word, added
+
+__all__ = ["Flusher"]
+
+_MANY = 12
+"""From so many rows on COPY is cheaper than one statement for each."""
+
+_NAMES = ", ".join(ALL_COLUMNS)
+_MARKS = ", ".join(["%s"] * len(ALL_COLUMNS))
+_INSERT = f"INSERT INTO {{s}}.memories ({_NAMES}) VALUES ({_MARKS})"  # noqa: S608 - constants only, as below
+_COPY = f"COPY {{s}}.memories ({_NAMES}) FROM STDIN"
+_UPDATE = f"UPDATE {{s}}.memories SET ({_NAMES}) = ROW({_MARKS}) WHERE id = %s"  # noqa: S608
+_TURN = """UPDATE {s}.memories AS m SET version = t.version, updated_at = t.updated_at, deleted = t.deleted,
+        operation = t.operation, place = t.place
+    FROM unnest(%s::uuid[], %s::bigint[], %s::timestamptz[], %s::boolean[], %s::text[], %s::uuid[])
+        AS t (id, version, updated_at, deleted, operation, place)
+    WHERE m.id = t.id"""
+_VACATE = "UPDATE {s}.memories SET place = NULL WHERE id = ANY(%s::uuid[])"
+_PAST_OTHERS = ", ".join(name for name in ALL_COLUMNS if name not in ("version", "updated_at", "deleted", "place"))
+_KEEP = f"""INSERT INTO {{s}}.past ({_PAST_OTHERS}, version, updated_at, deleted, until)
+    SELECT {", ".join("m." + name for name in _PAST_OTHERS.split(", "))}, t.version, t.updated_at, t.deleted, t.until
+    FROM unnest(%s::uuid[], %s::bigint[], %s::timestamptz[], %s::boolean[], %s::timestamptz[])
+        AS t (of, version, updated_at, deleted, until)
+    JOIN {{s}}.memories m ON m.id = t.of"""  # noqa: S608
+_INSERT_PAST = f"INSERT INTO {{s}}.past ({_NAMES}, until) VALUES ({_MARKS}, %s)"  # noqa: S608
+_COPY_PAST = f"COPY {{s}}.past ({_NAMES}, until) FROM STDIN"
+_SHORTEN = "UPDATE {s}.past SET until = %s WHERE id = %s AND version < %s AND until > %s"
+_ERASE = (
+    "INSERT INTO {s}.erased (id) SELECT unnest(%s::uuid[])",
+    "DELETE FROM {s}.memories WHERE id = ANY(%s::uuid[])",
+    "DELETE FROM {s}.past WHERE id = ANY(%s::uuid[])",
+    "DELETE FROM {s}.links WHERE source = ANY(%s::uuid[])",
+    "DELETE FROM {s}.links WHERE target = ANY(%s::uuid[])",
+)
+_PUT_LINK = """INSERT INTO {s}.links (source, target, relation, weight, metadata, namespace, created_at, updated_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (source, target, relation) DO UPDATE
+    SET weight = excluded.weight, metadata = excluded.metadata, namespace = excluded.namespace,
+        created_at = excluded.created_at, updated_at = excluded.updated_at"""
+_DROP_LINK = "DELETE FROM {s}.links WHERE source = %s AND target = %s AND relation = %s"
+_START = """INSERT INTO {s}.operations (id, kind, namespace, principal, created_at, undo_until, undone_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO UPDATE SET kind = excluded.kind,
+        namespace = excluded.namespace, principal = excluded.principal, created_at = excluded.created_at,
+        undo_until = excluded.undo_until, undone_at = excluded.undone_at"""
+_LOCK = "SELECT pg_advisory_xact_lock(%s)"
+_BASE = "(SELECT coalesce(max(sequence), 0) FROM {s}.changes)"
+_ANSWER = f"""INSERT INTO {{s}}.answers (scope, key, request, answer, base, expires_at)
+    VALUES (%s, %s, %s, %s, {_BASE}, %s) ON CONFLICT (scope, key) DO UPDATE SET request = excluded.request,
+        answer = excluded.answer, base = excluded.base, expires_at = excluded.expires_at"""  # noqa: S608
+_LOG_ONE = f"""INSERT INTO {{s}}.changes (sequence, type, memory_id, version, namespace, time, target, operation)
+    SELECT {_BASE} + 1, %s::text, %s::uuid, %s::bigint, %s::text, %s::timestamptz, %s::uuid, %s::text RETURNING sequence"""
+_LOG = f"""INSERT INTO {{s}}.changes (sequence, type, memory_id, version, namespace, time, target, operation)
+    SELECT {_BASE} + number, type, memory_id, version, namespace, time, target, operation
+    FROM unnest(%s::text[], %s::uuid[], %s::bigint[], %s::text[], %s::timestamptz[], %s::uuid[], %s::text[])
+        WITH ORDINALITY AS c (type, memory_id, version, namespace, time, target, operation, number)
+    RETURNING sequence"""  # noqa: S608
+
+
+class Flusher:
+    """Stores what a `View` says."""
+
+    def __init__(self, database: Database, known: Known) -> None:
+        self._database = database
+        self._known = known
+        self._lock = lock_key("changes", database.schema)
+
+    async def flush(
+        self,
+        connection: Connection,
+        view: View,
+        words: Mapping[str, Mapping[int, Word]],
+        answers: Sequence[tuple[Idempotency, bytes]],
+    ) -> int:
+        """Store and commit; return the last sequence before the first one of this transaction.
+
+        Args:
+            connection: with the open transaction.
+            view: what was decided.
+            words: new words by namespace and key.
+            answers: what is to be kept with idempotency keys.
+        """
+        plan = _Plan(view)
+        if plan.vacated:  # before anything else may take the places
+            await self._run(connection, _VACATE, [plan.vacated])
+        await self._copy(connection, _COPY, plan.new if len(plan.new) > _MANY else ())
+        await self._copy(connection, _COPY_PAST, plan.past if len(plan.past) > _MANY else ())
+        async with connection.pipeline():
+            await self._store(connection, view, plan)
+            await self._store_links(connection, view)
+            await self._run(connection, _LOCK, [self._lock])
+            for asked, answer in answers:
+                values = [escape(asked.scope), escape(asked.key), asked.request, answer, asked.expires_at]
+                await self._run(connection, _ANSWER, values)
+            if words:
+                await self._run(connection, ADD, added(words))
+            if plan.erased:
+                await self._run(connection, NOTE_REMOVALS, [plan.emptied])
+            logged = await self._log(connection, view)
+            await self._database.commit(connection)
+        if logged is None:
+            return 0
+        row = await logged.fetchone()
+        assert row is not None
+        return int(row[0]) - 1
+
+    async def add_words(self, connection: Connection, words: Mapping[str, Mapping[int, Word]]) -> None:
+        """Add words in a transaction of its own."""
+        async with connection.pipeline():
+            await self._database.begin(connection)
+            await self._run(connection, _LOCK, [self._lock])
+            await self._run(connection, ADD, added(words))
+            await self._database.commit(connection)
+
+    async def _store(self, connection: Connection, view: View, plan: _Plan) -> None:
+        if plan.kept:
+            await self._run(connection, _KEEP, _transposed(plan.kept))
+        if len(plan.past) <= _MANY:
+            for row in plan.past:
+                await self._run(connection, _INSERT_PAST, row)
+        for shorter in plan.shorter:
+            await self._run(connection, _SHORTEN, shorter)
+        if plan.turned:
+            await self._run(connection, _TURN, _transposed(plan.turned))
+        for row in plan.changed:
+            await self._run(connection, _UPDATE, [*row, row[0]])
+        if len(plan.new) <= _MANY:
+            for row in plan.new:
+                await self._run(connection, _INSERT, row)
+        if plan.erased:
+            await self._run(connection, CLEAN, [plan.erased] * 5)
+            for sql in _ERASE:
+                await self._run(connection, sql, [plan.erased])
+        for operation in view.operations.values():
+            await self._run(connection, _START, _operation_row(operation))
+
+    async def _store_links(self, connection: Connection, view: View) -> None:
+        for key in view.tied:
+            tied = view.links.get(key)
+            if tied is None:
+                await self._run(connection, _DROP_LINK, [key[0], key[1], escape(key[2])])
+                continue
+            link = tied[0]
+            values = [link.source, link.target, escape(link.relation), link.weight, json_text(link.metadata)]
+            await self._run(connection, _PUT_LINK, [*values, link.namespace, link.created_at, link.updated_at])
+
+    async def _log(self, connection: Connection, view: View) -> AsyncCursor[Any] | None:
+        rows = [
+            (
+                c.type,
+                c.memory_id,
+                c.version,
+                c.namespace,
+                c.time,
+                c.target,
+                escape(c.operation) if c.operation else None,
+            )
+            for c in view.changes
+        ]
+        if not rows:
+            return None
+        cursor = connection.cursor(binary=True)
+        if len(rows) == 1:
+            await cursor.execute(self._database.text(_LOG_ONE), rows[0])
+        else:
+            await cursor.execute(self._database.text(_LOG), _transposed(rows))
+        return cursor
+
+    async def _run(self, connection: Connection, sql: str, values: Sequence[Any]) -> None:
+        await connection.execute(self._database.text(sql), values)
+
+    async def _copy(self, connection: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        if not rows:
+            return
+        async with connection.cursor() as cursor, cursor.copy(self._database.text(sql)) as copy:
+            for row in rows:
+                await copy.write_row(row)
+
+
+class _Plan:
+    """What a view means for each table."""
+
+    def __init__(self, view: View) -> None:
+        self.new: list[tuple[Any, ...]] = []
+        self.changed: list[tuple[Any, ...]] = []
+        self.turned: list[tuple[Any, ...]] = []
+        self.kept: list[tuple[Any, ...]] = []
+        self.past: list[tuple[Any, ...]] = []
+        self.shorter: list[tuple[Any, ...]] = []
+        self.vacated: list[str] = []
+        for id in view.touched:
+            held = view.records[id]
+            if held is not None:
+                self._store(held)
+        for past in view.past:
+            if view.records[past.memory.id] is not None:
+                self._keep(past)
+        self.erased = [id for id, erased in view.erased.items() if erased and id in view.touched and plain_id(id)]
+        for id, place in view.stored_places.items():
+            if view.records.get(id) is not None and view.places.get(place) not in (None, id):
+                self.vacated.append(id)
+        self.emptied = sorted({c.namespace for c in view.changes if c.type == "memory.erased"})
+
+    def _store(self, held: Held) -> None:
+        memory = held.memory
+        if held.content is not None:
+            operation = escape(held.operation) if held.operation is not None else None
+            row = row_of(memory, held.content, deleted=held.deleted, operation=operation, place=held.place)
+            (self.new if held.row is None else self.changed).append(row)
+        else:
+            operation = escape(held.operation) if held.operation is not None else None
+            turned = (memory.id, memory.version, memory.updated_at, held.deleted, operation, held.place)
+            self.turned.append(turned)
+
+    def _keep(self, past: Past) -> None:
+        memory = past.memory
+        if past.content is None:
+            self.kept.append((memory.id, memory.version, memory.updated_at, past.deleted, past.until))
+        else:
+            self.past.append((*row_of(memory, past.content, deleted=past.deleted), past.until))
+        if past.until < memory.updated_at:  # a clock went back: no older version may claim an instant that this one has
+            self.shorter.append((past.until, memory.id, memory.version, past.until))
+
+
+def _transposed(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _operation_row(operation: Operation) -> list[Any]:
+    return [
+        escape(operation.id),
+        operation.kind,
+        operation.namespace,
+        escape(operation.principal),
+        operation.created_at,
+        operation.undo_until,
+        operation.undone_at,
+    ]

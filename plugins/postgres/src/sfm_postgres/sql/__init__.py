@@ -1,0 +1,1 @@
+"""The SQL files that make the schema, see `sfm_postgres.migrations`."""
