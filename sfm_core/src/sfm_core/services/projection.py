@@ -55,7 +55,12 @@ class Projection:
     @property
     def needed(self) -> bool:
         """Whether there is anything to project to."""
-        return self.vectors is not None or self._vocabulary is not None or self._forget is not None
+        return self.searched or self._forget is not None
+
+    @property
+    def searched(self) -> bool:
+        """Whether answers depend on it; on cached copies none does."""
+        return self.vectors is not None or self._vocabulary is not None
 
     async def is_empty(self) -> bool:
         """Tell whether there is a vector index without a single point."""

@@ -70,11 +70,11 @@ class Projector:
     @property
     def keeps_up(self) -> bool:
         """Whether writes of this process are projected at once."""
-        return not self._projection.needed or (self._drives and self.failing is None)
+        return not self._projection.searched or (self._drives and self.failing is None)
 
     async def indexed(self, last: int) -> int:
         """Return the sequence up to which the projections hold everything, given the log's newest one `last`."""
-        if not self._projection.needed:
+        if not self._projection.searched:
             return last
         if not self._drives:
             self._position = await self._storage.cursor(self._name)
@@ -120,7 +120,7 @@ class Projector:
         if not self.keeps_up:
             self.kick()
             return False
-        if not self._projection.needed:
+        if not self._drives or not self._projection.needed:
             return True
         if live or gone:
             try:
@@ -151,7 +151,7 @@ class Projector:
             live, gone: what was written, if that is all that matters: where a consumer does the work, the index is asked
                 for it as well, since the cursor of all may be behind for the sake of others.
         """
-        if not self._projection.needed:
+        if not self._projection.searched:
             return True
         deadline = time.monotonic() + max(timeout, _GRACE)
         look = _LOOK if self._drives else _FAR_LOOK
