@@ -120,11 +120,11 @@ async def test_a_frozen_broker_is_unavailable_in_time_and_goes_on_when_it_thaws(
             await recovered(events)
             await publish(events, 6, 10, [])
             found = {d.event.data.sequence for d in held if d.event}
-            while found != set(range(1, 16)):
+            # What was not acknowledged may have been written all the same, and comes as a repeat.
+            while found != set(range(1, 16)) or sum((await events.lag("index")).values()):
                 part = await received(member)
                 found |= {d.event.data.sequence for d in part if d.event}
                 await member.commit(part)
-        assert sum((await events.lag("index")).values()) == 0
 
 
 async def receive_for_ever(member: Any) -> None:

@@ -107,7 +107,7 @@ class Letters:
             try:
                 yield reader
             finally:
-                await self._link.closing.within(self._config.request_timeout, reader.stop())
+                await self._link.background.within(self._config.request_timeout, reader.stop())
 
 
 async def _read(reader: AIOKafkaConsumer, group: str) -> _Read:

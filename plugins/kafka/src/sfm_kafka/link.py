@@ -12,7 +12,7 @@ from aiokafka import errors as driver
 from aiokafka.admin import AIOKafkaAdminClient
 
 from sfm_core.errors import BackendUnavailable
-from sfm_kafka.closing import Closing
+from sfm_kafka.background import Background
 from sfm_kafka.config import KafkaConfig
 from sfm_kafka.failures import translated
 from sfm_kafka.probe import greet
@@ -41,7 +41,7 @@ class Link:
     def __init__(self, config: KafkaConfig, *, create: bool) -> None:
         self.config = config
         self.options = connection_options(config)
-        self.closing = Closing()
+        self.background = Background()
         self._create = create
         self._greeted = False
         self._closed = False
@@ -115,7 +115,7 @@ class Link:
         """Close all connections; what does not close in time is broken off."""
         self._closed = True
         self._drop()
-        await self.closing.finish(self.config.request_timeout)
+        await self.background.finish(self.config.request_timeout)
 
     async def asked(self, question: Callable[[AIOKafkaAdminClient], Awaitable[_T]]) -> _T:
         """Ask one question within the time limit of a request, after the handshake if that has not been yet."""
@@ -153,7 +153,7 @@ class Link:
         try:
             await start
         except BaseException as error:
-            self.closing.begin(close())
+            self.background.begin(close())
             if isinstance(error, driver.KafkaConnectionError):
                 # The driver tells a refused login as if no broker were there.
                 await greet(self.options)
@@ -163,6 +163,6 @@ class Link:
         admin, self._admin = self._admin, None
         reader, self._reader = self._reader, None
         if admin is not None:
-            self.closing.begin(admin.close())
+            self.background.begin(admin.close())
         if reader is not None:
-            self.closing.begin(reader.stop())
+            self.background.begin(reader.stop())

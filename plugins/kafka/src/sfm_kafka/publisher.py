@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka import errors as driver
 
 from sfm_kafka.failures import translated
 from sfm_kafka.link import Link
@@ -19,10 +18,23 @@ _BATCH_BYTES = 256 * 1024
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:
-    """Close a producer without sending what it still holds, which an idempotent one would retry for ever."""
-    # The driver has no public way: its `stop` waits until everything is sent.
-    producer._message_accumulator.fail_all(driver.ProducerClosed())
-    await producer.stop()
+    """Close a producer without sending what it still holds.
+
+    The driver has no public way: its `stop` sends everything first, and an idempotent producer tries that for ever.
+    """
+    sender, held = producer._sender.sender_task, producer._message_accumulator
+    try:
+        if sender is not None:
+            # It ends when the requests under way have ended.
+            sender.cancel()
+            await asyncio.wait({sender})
+    finally:
+        held._batches.clear()
+        held._pending_batches.clear()
+        try:
+            await producer.stop()
+        finally:
+            await producer.client.close()
 
 
 def _consume(future: asyncio.Future[Any]) -> None:
@@ -68,7 +80,7 @@ class Publisher:
         """Close the producer."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await self._link.closing.within(self._config.request_timeout, producer.stop())
+            await self._link.background.within(self._config.request_timeout, producer.stop())
 
     async def _started(self) -> AIOKafkaProducer:
         compression = self._config.compression
@@ -103,4 +115,4 @@ class Publisher:
     def _drop(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            self._link.closing.begin(_abandon(producer))
+            self._link.background.begin(_abandon(producer))

@@ -72,6 +72,7 @@ class KafkaSubscription:
         self._lanes: dict[int, Lane] = {}
         self._era = 0
         self._unsent: dict[TopicPartition, int] = {}
+        self._sending: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._idle = asyncio.Event()
         self._heard = time.monotonic()
@@ -105,7 +106,7 @@ class KafkaSubscription:
             await self._send()
         consumer = self._let_go()
         if consumer is not None:
-            await self._link.closing.within(self._config.request_timeout, consumer.stop())
+            await self._link.background.within(self._config.request_timeout, consumer.stop())
 
     async def receive(self, *, limit: int, timeout: float) -> list[Delivery]:
         """Wait for deliveries.
@@ -211,6 +212,9 @@ class KafkaSubscription:
     def _let_go(self) -> AIOKafkaConsumer | None:
         """Stop using the consumer and return it."""
         consumer, self._consumer = self._consumer, None
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
         self._shares.leave()
         self._settled.clear()
         self._idle.set()
@@ -230,7 +234,7 @@ class KafkaSubscription:
             return []
         except driver.KafkaError as error:
             self._let_go()
-            self._link.closing.begin(consumer.stop())
+            self._link.background.begin(consumer.stop())
             raise failure(error, "receive events") from None
         if batches:
             self._heard = time.monotonic()
@@ -269,15 +273,32 @@ class KafkaSubscription:
         self._unsent = {}
         try:
             with translated("commit"):
-                async with asyncio.timeout(self._config.request_timeout):
-                    with suppress(*_STALE):
-                        await consumer.commit(unsent)
+                await self._committed(consumer, unsent)
         except BaseException:
             if era == self._era:
                 self._unsent = unsent | self._unsent
             raise
         for at, position in unsent.items():
             self._attempts.forget(self._group, at.partition, position)
+
+    async def _committed(self, consumer: AIOKafkaConsumer, positions: dict[TopicPartition, int]) -> None:
+        """Commit positions, unless they are of shares that moved on.
+
+        The driver tries for ever. What it is still trying when the time is up is not broken off, for it would complain, but no
+        second attempt is begun beside it.
+        """
+        seconds = self._config.request_timeout
+        if self._sending is not None:
+            await asyncio.wait({self._sending}, timeout=seconds)
+            if not self._sending.done():
+                raise TimeoutError
+        self._sending = self._link.background.begin(consumer.commit(positions))
+        await asyncio.wait({self._sending}, timeout=seconds)
+        if not self._sending.done():
+            raise TimeoutError
+        sending, self._sending = self._sending, None
+        with suppress(*_STALE):
+            sending.result()
 
     async def _prove(self) -> None:
         """Ask, when nothing was heard for long, whether the brokers are there at all."""

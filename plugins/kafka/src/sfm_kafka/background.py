@@ -1,4 +1,4 @@
-"""Closing what may take long to close, without waiting for it: a frozen broker must not hold up the others."""
+"""Background what may take long to close, without waiting for it: a frozen broker must not hold up the others."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ["Closing"]
+__all__ = ["Background"]
 
 _log = logging.getLogger("sfm.kafka")
 
 
-class Closing:
-    """Runs closings in the background and, at the end, gives them a last bounded time."""
+class Background:
+    """Runs work in the background and, at the end, gives it a last bounded time."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
 
     def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Begin a closing; a failing one is logged."""
+        """Begin some work; errors are logged."""
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
 
     async def within(self, seconds: float, work: Coroutine[Any, Any, None]) -> None:
-        """Begin a closing and wait for it at most that long; it goes on after that."""
+        """Begin some work and wait for it at most that long; it goes on after that."""
         await asyncio.wait({self.begin(work)}, timeout=seconds)
 
     async def finish(self, seconds: float) -> None:
-        """Wait for all closings at most that long, then break them off."""
+        """Wait for everything at most that long, then break it off."""
         if not self._running:
             return
         _, left = await asyncio.wait(self._running, timeout=seconds)
@@ -42,4 +42,4 @@ class Closing:
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            _log.warning("kafka/events: a connection did not close cleanly (%s)", type(error).__name__)
+            _log.info("kafka/events: %s in the background", type(error).__name__)
