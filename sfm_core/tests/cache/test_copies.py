@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from sfm_core.config.modes import Role
+from sfm_core.model.namespace import ALL
 from sfm_core.model.query import RecallQuery
 from sfm_core.runtime import Runtime, open_services
 from sfm_core.services.principal import EVERYTHING
+from sfm_core.services.projection import Projection
+from sfm_core.services.projector import Projector
 from sfm_core.testing import build
 
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -221,3 +225,22 @@ async def test_the_health_of_the_cache_is_that_of_the_cache(opening: Any, cache:
             await recall(runtime)
             ready = await runtime.services.health.ready()
             assert (ready.status, ready.backends["cache:shared"].state) == ("ready", state)
+
+
+async def test_no_write_waits_for_copies_alone(storage: Any) -> None:
+    """Where a consumer forgets copies and nothing is searched but storage, writes are indexed at once."""
+    forgotten: list[str] = []
+
+    async def forget(ids: Sequence[str]) -> None:
+        forgotten.extend(ids)
+
+    projection = Projection(vectors=None, embedding=None, vocabulary=None, words=lambda _: (), forget=forget)
+    projector = Projector(storage, projection, name="copies", drives=False)
+    [memory] = await build.store(storage, build.put("word"))
+    assert projector.keeps_up
+    assert await projector.written([memory], [], [1])
+    assert await projector.indexed(5) == 5
+    assert await projector.reached(5, 0.0)
+    await storage.apply([build.erase(memory)])
+    await projector.project(await storage.changes(ALL, after=0, limit=10))
+    assert forgotten == [memory.id]
