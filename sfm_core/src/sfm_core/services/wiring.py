@@ -119,23 +119,13 @@ def wire(
     limits = settings.limits
     reader = MemoryReader(limits)
     analyse_memory = analyser(settings)
-    noted = ports.near_words is not None and StorageCapability.VOCABULARY in _able(plan, registry, "storage")
     cache = None if ports.cache is None else SteadyCache(ports.cache, patience=settings.cache_patience)
     copies = _copies(settings, plan, registry, ports.storage, cache)
     words = _index_words(plan, registry, ports)
-    projection = Projection(
-        vectors=ports.vectors,
-        embedding=ports.embedding,
-        vocabulary=cast(Vocabulary, ports.storage) if noted else None,
-        words=lambda memory: analyse_memory(memory).words,
-        terms=None if words is None else lambda memory: analyse_memory(memory).stems,
-        forget=None if copies is None else copies.forget,
-    )
+    projection = _projection(plan, registry, ports, analyse_memory, words, copies)
     drives = plan.indexing is Indexing.INLINE and not read_only
     projector = Projector(ports.storage, projection, name=_cursor_name(ports), drives=drives)
     committer = Committer(ports.storage, projector, registry.hooks, reader, clock, limits, copies)
-    holders = (*_HOLDERS, *(("cache",) if copies is not None else ()))
-    stores = {slot: plan.slots[slot].backend for slot in holders if slot in plan.slots}
     return Services(
         remember=Remember(committer, reader, analyse_memory),
         recall=Recall(
@@ -154,7 +144,7 @@ def wire(
             hooks=registry.hooks,
         ),
         history=History(committer, analyse_memory),
-        forget=Forget(committer, ports.vectors, stores, copies),
+        forget=Forget(committer, ports.vectors, _stores(plan, copies), copies),
         links=Links(committer),
         changes=Changes(ports.storage, limits, source=settings.source),
         transfer=Transfer(committer, reader, analyse_memory, plan.data_dir),
@@ -169,6 +159,31 @@ def wire(
         cache=cache,
         copies=copies,
     )
+
+
+def _projection(
+    plan: Plan,
+    registry: Registry,
+    ports: Ports,
+    analyse_memory: Analyse,
+    words: IndexWords | None,
+    copies: Copies | None,
+) -> Projection:
+    noted = ports.near_words is not None and StorageCapability.VOCABULARY in _able(plan, registry, "storage")
+    return Projection(
+        vectors=ports.vectors,
+        embedding=ports.embedding,
+        vocabulary=cast(Vocabulary, ports.storage) if noted else None,
+        words=lambda memory: analyse_memory(memory).words,
+        terms=None if words is None else lambda memory: analyse_memory(memory).stems,
+        forget=None if copies is None else copies.forget,
+    )
+
+
+def _stores(plan: Plan, copies: Copies | None) -> dict[str, str]:
+    """Name the backend of each slot that holds memories."""
+    holders = _HOLDERS if copies is None else (*_HOLDERS, "cache")
+    return {slot: plan.slots[slot].backend for slot in holders if slot in plan.slots}
 
 
 def _cursor_name(ports: Ports) -> str:
