@@ -1,22 +1,172 @@
-"""Shared fixtures."""
+"""Shared fixtures: names and folders for a test alone, and a stub of a Qdrant server that fails on demand."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 
 _MEMORY = Path("/dev/shm")
+
+
+class Stub:
+    """A stub, not a server: Qdrant's HTTP routes that the plugin uses, answered by the client's local mode.
+
+    It proves that requests survive the wire and what the plugin makes of a wire that fails, and nothing about Qdrant.
+
+    Attributes:
+        fault: what happens to every request from now on: None, `hang`, `slow`, `cut`, `garbage`, or a status such as 500.
+        version: what it says that it is.
+        asked: method and path of every request.
+    """
+
+    def __init__(self) -> None:
+        self.fault: str | int | None = None
+        self.version = "1.18.3"
+        self.asked: list[str] = []
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._busy: set[asyncio.Task[Any]] = set()
+        self._reset()
+
+    def _reset(self) -> None:
+        from qdrant_client import AsyncQdrantClient
+
+        self.local = AsyncQdrantClient(":memory:")
+
+    async def start(self) -> None:
+        """Listen, on the port of before if there was one."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Refuse connections, and break those that are open."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for task in list(self._busy):
+            task.cancel()
+        await asyncio.gather(*self._busy, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._busy.add(task)
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            return
+        finally:
+            self._busy.discard(task)
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        method, path, _ = head.split("\r\n")[0].split(" ")
+        length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
+        body = await reader.readexactly(int(length[1])) if length else b""
+        self.asked.append(f"{method} {path.partition('?')[0]}")
+        if self.fault == "hang":
+            await asyncio.sleep(3600)
+        if self.fault == "slow":
+            await asyncio.sleep(0.3)
+        status, answer = await self._answer(method, path.partition("?")[0], body)
+        data = json.dumps(answer).encode() if self.fault != "garbage" else b"<html>not what was asked for</html>"
+        first = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n".encode()
+        writer.write(first + (data[: len(data) // 2] if self.fault == "cut" else data))
+        await writer.drain()
+        return self.fault != "cut"
+
+    async def _answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
+        if isinstance(self.fault, int):
+            return self.fault, {"status": {"error": "a stub's fault, with a secret in it"}}
+        if path == "/":
+            return 200, {"title": "stub", "version": self.version}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                result = await self._route(method, path, json.loads(body) if body else {})
+        except ValueError as error:
+            return (404 if "not found" in str(error) else 400), {"status": {"error": str(error)}}
+        return 200, {"result": result, "status": "ok", "time": 0.0}
+
+    async def _route(self, method: str, path: str, body: Any) -> Any:
+        from qdrant_client import models
+
+        parts = path.strip("/").split("/")
+        if path == "/aliases":
+            return _plain(await self.local.get_aliases())
+        if path == "/collections":
+            return _plain(await self.local.get_collections())
+        if path == "/collections/aliases":
+            return await self.local.update_collection_aliases(
+                models.ChangeAliasesOperation(**body).actions  # type: ignore[arg-type]
+            )
+        name, rest = parts[1], "/".join(parts[2:])
+        match (method, rest):
+            case ("GET", "exists"):
+                return {"exists": await self.local.collection_exists(name)}
+            case ("GET", ""):
+                return _plain(await self.local.get_collection(name))
+            case ("DELETE", ""):
+                return await self.local.delete_collection(name)
+            case ("PUT", ""):
+                made = models.CreateCollection(**body)
+                return await self.local.create_collection(
+                    name, vectors_config=made.vectors or {}, sparse_vectors_config=made.sparse_vectors
+                )
+            case ("PUT", "index"):
+                models.CreateFieldIndex(**body)
+                return {"operation_id": 0, "status": "completed"}
+            case ("PUT", "points"):
+                points = models.PointsList(**body).points
+                return _plain(await self.local.upsert(name, points))
+            case ("POST", "points/batch"):
+                operations = models.UpdateOperations(**body).operations
+                return _plain(await self.local.batch_update_points(name, operations))
+            case ("POST", "points/query/batch"):
+                searches = models.QueryRequestBatch(**body).searches
+                return _plain(await self.local.query_batch_points(name, searches))
+            case ("POST", "points"):
+                asked = models.PointRequest(**body)
+                return _plain(await self.local.retrieve(name, asked.ids, with_payload=asked.with_payload))
+            case ("POST", "points/count"):
+                counted = models.CountRequest(**body)
+                return _plain(await self.local.count(name, counted.filter, exact=True))
+            case _:
+                raise AssertionError(f"the stub has no {method} {path}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
 @pytest.fixture
 def collection() -> str:
     """A name that nothing else uses."""
     return f"test_{uuid4().hex}"
+
+
+@pytest_asyncio.fixture
+async def stub() -> AsyncIterator[Stub]:
+    """A stub that listens."""
+    stub = Stub()
+    await stub.start()
+    yield stub
+    await stub.stop()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""The Qdrant backends against the conformance kit: the client's local mode, the engine in process, and a server.
+"""The Qdrant backends against the conformance kit: the client's local mode, the engine in process, a stub, and a server.
 
-The server is the one that `TEST_QDRANT_URL` names, asked over HTTP and over gRPC.
+The stub is the local mode behind HTTP. The server is the one that `TEST_QDRANT_URL` names, asked over HTTP and over gRPC.
 """
 
 from __future__ import annotations
@@ -42,6 +42,14 @@ class OnServer:
         await testing.drop_collections(config)
 
 
+class OverStub:
+    """The requests go over HTTP to a stub: it shows that they survive the wire, nothing about a server."""
+
+    @pytest.fixture
+    def config(self, stub: Any) -> QdrantConfig:
+        return QdrantConfig(port=stub.port, timeout=10.0)
+
+
 def suites(label: str, spec: BackendSpec, module: str, *own: type, **attributes: Any) -> dict[str, type]:
     """Return the test classes of a backend."""
     made: dict[str, type] = {}
@@ -54,6 +62,7 @@ def suites(label: str, spec: BackendSpec, module: str, *own: type, **attributes:
 
 globals().update(suites("Local", testing.LOCAL, testing.__name__))
 globals().update(suites("Edge", EDGE, plugin.__name__, InMemory))
+globals().update(suites("OverStub", SERVER, plugin.__name__, OverStub))
 for wire in testing.wires():
     globals().update(suites(f"Server{wire.title()}", SERVER, plugin.__name__, OnServer, wire=wire))
 

@@ -23,6 +23,13 @@ _SERVER = frozenset(
         VectorsCapability.FULL_TEXT,
     }
 )
+_ENV = {
+    "QDRANT_HOST": "host",
+    "QDRANT_PORT": "port",
+    "QDRANT_GRPC_PORT": "grpc_port",
+    "QDRANT_API_KEY": "api_key",
+    "QDRANT_PATH": "path",
+}
 _EDGE = _SERVER - {VectorsCapability.SHARED} | {VectorsCapability.EXACT}
 
 
@@ -74,24 +81,16 @@ def sfm_plugin_info() -> PluginInfo:
 @hookimpl
 def sfm_vectors() -> Sequence[BackendSpec]:
     """Offer the index on a server (or in process, when a path is set), and the one that is always in process."""
-    env = {
-        "QDRANT_HOST": "host",
-        "QDRANT_PORT": "port",
-        "QDRANT_GRPC_PORT": "grpc_port",
-        "QDRANT_API_KEY": "api_key",
-        "QDRANT_PATH": "path",
-    }
-    return [
-        BackendSpec(
-            port=Port.VECTORS,
-            name="qdrant",
-            config=QdrantConfig,
-            open=_open,
-            capabilities=_SERVER,
-            env=dict(env),
-            security=_security,
-        ),
-        BackendSpec(
-            port=Port.VECTORS, name="edge", config=QdrantConfig, open=_open_edge, capabilities=_EDGE, env=dict(env)
-        ),
-    ]
+    server = BackendSpec(
+        port=Port.VECTORS,
+        name="qdrant",
+        config=QdrantConfig,
+        open=_open,
+        capabilities=_SERVER,
+        env=_ENV,
+        security=_security,
+    )
+    edge = BackendSpec(
+        port=Port.VECTORS, name="edge", config=QdrantConfig, open=_open_edge, capabilities=_EDGE, env=_ENV
+    )
+    return [server, edge]

@@ -22,6 +22,11 @@ _OLDEST = (1, 12)
 _NUMBERS = re.compile(r"v?(\d+)\.(\d+)")
 
 
+def _read(told: str) -> tuple[int, int]:
+    found = _NUMBERS.match(told)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
 class Schema:
     """What must be on the server before the first point."""
 
@@ -59,8 +64,7 @@ class Schema:
 
     async def _server_version(self) -> tuple[int, int]:
         told = (await self._client.info()).version
-        found = _NUMBERS.match(told)
-        version: tuple[int, int] = (int(found[1]), int(found[2])) if found else (0, 0)
+        version = _read(told)
         if version < _OLDEST:
             raise too_old(told)
         return version
