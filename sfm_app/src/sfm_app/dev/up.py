@@ -62,7 +62,9 @@ def stack(folder: Path | None, *, port: int, consumer_port: int) -> Iterator[tup
             consumer = Program("consumer", ["consumer"], environment, port=consumer_port)
             for program in (api, consumer):
                 closing.callback(program.close)
-                program.start()
+                program.start(wait=False)
+            for program in (api, consumer):
+                program.wait_ready()
         except Missing as gap:
             raise ConfigError(str(gap)) from gap
         except RuntimeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ def up(invocation: Invocation, port: int, consumer_port: int, keep: Path | None)
         raise ConfigError(f"{error.name} is not installed; the servers come with: {_RUN}") from error
     with stack(keep, port=port, consumer_port=consumer_port) as (running, parts):
         invocation.show({"items": msgspec.to_builtins(parts)}, _table)
+        # Whoever reads a pipe waits for it.
+        sys.stdout.flush()
         wait(running)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
+from sfm_core.testing.servers import watch
 from sfm_core.testing.servers.found import postgres_programs
 from sfm_core.testing.servers.process import Server, reachable
 
@@ -96,9 +97,12 @@ class PostgresServer(PostgresAt, Server):
         return copy / programs.name
 
     def prepare(self) -> None:
-        """Make the cluster."""
+        """Make the cluster; in an old one, note that nothing runs."""
         data = self.folder / "data"
         if (data / "PG_VERSION").exists():
+            if not watch.members(str(self.folder)):
+                # The process of a killed server may be known to the system for a while, which looks as if it ran.
+                (data / "postmaster.pid").unlink(missing_ok=True)
             return
         data.mkdir(mode=0o700, exist_ok=True)
         self.give(data)
@@ -113,5 +117,16 @@ class PostgresServer(PostgresAt, Server):
 
     def ready(self) -> bool:
         """Tell whether connections are accepted."""
-        command = [str(self.programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "2"]
+        command = [
+            str(self.programs / "pg_isready"),
+            "-q",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-U",
+            "postgres",
+            "-t",
+            "2",
+        ]
         return subprocess.run(command, check=False).returncode == 0
