@@ -11,6 +11,8 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from sfm_app.http.limiter import Limiter
+from sfm_app.observability.metrics import Metrics
 from sfm_core.config.modes import Role
 from sfm_core.model.query import RecallQuery
 from sfm_core.runtime import Runtime, open_services
@@ -93,6 +95,20 @@ async def test_memories_are_read_through_redis(opening: Opening, server: RedisSe
         assert {s.store: s.state for s in receipt.stores or ()}["cache:redis"] == "done"
         assert b"secret" not in await everything(server)
         assert await recall(runtime) == []
+
+
+async def test_rate_limits_hold_over_processes(opening: Opening, server: RedisServer) -> None:
+    """Together; while Redis is away each counts for itself and no request waits for it."""
+    async with opening() as one, opening() as two:
+        limiters = [Limiter(runtime.services.cache, 5, Metrics("0"), clock=lambda: 30.0) for runtime in (one, two)]
+
+        async def passed(requests: int) -> int:
+            waits = [await limiters[n % 2].seconds_to_wait("key", "GET /") for n in range(requests)]
+            return waits.count(0)
+
+        assert await passed(12) == 5
+        await strike(server, "kill")
+        assert await passed(24) == 10
 
 
 @pytest.mark.parametrize("fault", ["kill", "freeze", "flush"])

@@ -7,18 +7,20 @@ import inspect
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from typing import Any
 
 import pytest
 
 from sfm_core.config.modes import Role
 from sfm_core.errors import BackendUnavailable
+from sfm_core.memory import AgentMemory
 from sfm_core.plugins.specs import hookimpl
 from sfm_core.plugins.types import API_VERSION, BackendSpec, OpenContext, PluginInfo, Port
 from sfm_core.ports.cache import CacheCapability
 from sfm_core.ports.storage import StorageCapability
 from sfm_core.ports.writes import Applied
-from sfm_core.runtime import Runtime, open_services
+from sfm_core.runtime import Runtime, open_memory, open_services
 from sfm_inmemory.cache import InmemoryCache
 from sfm_inmemory.config import InmemoryConfig
 from sfm_inmemory.storage import InmemoryStorage
@@ -232,3 +234,21 @@ def eventually() -> Callable[[Callable[[], Any]], Any]:
         raise AssertionError("it never came true")
 
     return wait
+
+
+@pytest.fixture
+def fresh_memories() -> Callable[..., Callable[[], Callable[[], AbstractAsyncContextManager[AgentMemory]]]]:
+    """Gives what opens one new, empty memory each time, behind a cache with the given moods."""
+
+    def with_moods(**likely: float) -> Callable[[], Callable[[], AbstractAsyncContextManager[AgentMemory]]]:
+        seeds = count()
+
+        def fresh() -> Callable[[], AbstractAsyncContextManager[AgentMemory]]:
+            cache = MoodyCache(Moods(next(seeds), **likely))
+            settings = {"SFM_CACHE": "shared", "SFM_CACHE_PATIENCE": 0.05}
+            plugin = Shared(InmemoryStorage(), cache)
+            return lambda: open_memory(mode="test", settings=settings, plugins=[plugin])
+
+        return fresh
+
+    return with_moods

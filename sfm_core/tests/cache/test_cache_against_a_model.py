@@ -12,6 +12,7 @@ from sfm_core.errors import Conflict, NotFound, StaleVersion
 from sfm_core.model.query import RecallQuery
 from sfm_core.runtime import Runtime
 from sfm_core.services.principal import EVERYTHING
+from sfm_core.testing.machine import drive
 
 SEEDS = range(25)
 FAULTS = {
@@ -94,3 +95,11 @@ async def left_alone(one: Runtime, two: Runtime, storage: Any, cache: Any, fault
     contents = [content.encode() for (id, _), content in storage.contents.items() if id in gone and content]
     left = [value for value in cache.values.values() if any(content in value for content in contents)]
     assert left == []
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("faults", ["none", "all"])
+def test_random_operations_answer_as_without_a_cache(faults: str, fresh_memories: Any) -> None:
+    """Every operation of the memory, one after the other, against a plain dictionary."""
+    likely = {mood: chance for mood, chance in FAULTS[faults].items() if mood != "hang"}
+    drive(fresh_memories(**likely), durable=False, examples=8, steps=30)
