@@ -18,6 +18,7 @@ from sfm_core.errors import NotFound
 from sfm_core.memory import AgentMemory
 from sfm_core.runtime import open_services
 from sfm_core.services.principal import EVERYTHING
+from sfm_core.testing.servers.postgres import PostgresServer
 
 EMBED = """
 def embed(texts):
@@ -163,3 +164,38 @@ async def test_many_callers_of_two_openings_lose_nothing(opening_alone: Callable
         assert len(live) == 8 * 8
         answer = await second.recall_vector(embed(["w"])[0], namespace="busy", k=1000)
         assert {hit.memory.id: hit.memory.version for hit in answer.hits} == live
+
+
+async def test_a_memory_opens_without_its_index_and_catches_up(
+    settings: dict[str, str], own_postgres: PostgresServer
+) -> None:
+    """The index has a server of its own, which is down at first: nothing is lost, and nothing has to be done by hand."""
+    apart = {**settings, "SFM_PGVECTOR__URL": own_postgres.url, "SFM_PGVECTOR__CONNECT_TIMEOUT": "1"}
+    [vector] = embed(["Ada"])
+    own_postgres.stop()
+    async with open_memory(settings=apart, embed=embed) as memory:
+        ada = (await memory.remember("Ada moved to Turin", namespace="a")).memory
+        answer = await memory.recall("Who moved to Turin?", namespace="a")
+        assert ([hit.memory.id for hit in answer.hits], answer.partial) == ([ada.id], ("vectors",))
+        answer = await memory.recall_vector(vector, namespace="a")
+        assert (answer.hits, answer.partial) == ((), ("vectors",))
+        own_postgres.start()
+        await until_found(memory, ada.id)
+        own_postgres.kill()
+        bob = (await memory.remember("Bob moved to Rome", namespace="a")).memory
+        await memory.erase(ada.id)
+        own_postgres.start()
+        await until_found(memory, bob.id)
+        answer = await memory.recall_vector(vector, namespace="a")
+        assert [hit.memory.id for hit in answer.hits] == [bob.id]
+
+
+async def until_found(memory: AgentMemory, id: str) -> None:
+    """Wait until the index knows a memory."""
+    [vector] = embed(["Ada"])
+    async with asyncio.timeout(60):
+        while True:
+            answer = await memory.recall_vector(vector, namespace="a")
+            if id in [hit.memory.id for hit in answer.hits]:
+                return
+            await asyncio.sleep(0.1)
