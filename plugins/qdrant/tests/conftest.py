@@ -37,9 +37,10 @@ class Stub:
         self.port = 0
         self._server: asyncio.Server | None = None
         self._busy: set[asyncio.Task[Any]] = set()
-        self._reset()
+        self.forget()
 
-    def _reset(self) -> None:
+    def forget(self) -> None:
+        """Lose everything."""
         from qdrant_client import AsyncQdrantClient
 
         self.local = AsyncQdrantClient(":memory:")
