@@ -1,0 +1,69 @@
+"""What the stores of a place really hold, read past our own code."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer
+from redis.asyncio import Redis
+
+from sfm_core.testing.servers import PostgresServer
+from tests.enterprise.deployment import Place
+
+
+def database_text(place: Place, *options: str) -> str:
+    """Return everything in the place's database, as `pg_dump` writes it."""
+    command = [place.postgres.programs / "pg_dump", "--inserts", *options, place.database]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def files_with(folder: Path, word: str) -> list[str]:
+    """Return the files below a folder that hold the bytes of a word."""
+    done = subprocess.run(["grep", "-rlaF", word, folder], capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()
+
+
+def vacuum(place: Place, *, full: bool = False) -> None:
+    """Vacuum the place's database and write everything to its files."""
+    name = place.database.rsplit("/", 1)[-1]
+    place.postgres.psql("VACUUM FULL" if full else "VACUUM", database=name)
+    place.postgres.psql("CHECKPOINT", database=name)
+
+
+def data_folder(place: Place) -> Path | None:
+    """Return where the tables of the server lie, None when it was not started here."""
+    server = place.postgres
+    return server.folder / "data" / "base" if isinstance(server, PostgresServer) else None
+
+
+async def cached(place: Place) -> dict[bytes, bytes]:
+    """Return every key of the place in Redis with the bytes of its value."""
+    async with Redis.from_url(place.redis.url) as client:
+        keys = [key async for key in client.scan_iter(match=f"{place.name}*", count=1000)]
+        return {key: await client.get(key) or b"" for key in keys}
+
+
+async def published(place: Place) -> list[tuple[int, int, bytes | None, bytes | None]]:
+    """Return (partition, offset, key, value) of everything in the place's topic."""
+    consumer = AIOKafkaConsumer(
+        place.name,
+        bootstrap_servers=place.kafka.bootstrap,
+        group_id=None,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        while not consumer.assignment():  # noqa: ASYNC110 - the driver has no event for it
+            await asyncio.sleep(0.05)
+        partitions = sorted(consumer.assignment())
+        ends = await consumer.end_offsets(partitions)
+        found: list[tuple[int, int, bytes | None, bytes | None]] = []
+        while any([await consumer.position(part) < ends[part] for part in partitions]):
+            for part, records in (await consumer.getmany(timeout_ms=500)).items():
+                found += [(part.partition, record.offset, record.key, record.value) for record in records]
+        return found
+    finally:
+        await consumer.stop()
