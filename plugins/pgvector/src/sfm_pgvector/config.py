@@ -26,6 +26,7 @@ class PgvectorConfig(ConnectionConfig, frozen=True, kw_only=True, forbid_unknown
     """
 
     schema: str = "sfm_vectors"
+    pool_size: Annotated[int, Meta(ge=1, le=1000)] = 4
     connect_timeout: Seconds = 2.0
     statement_timeout: Seconds = 5.0
     hnsw: bool = True
