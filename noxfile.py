@@ -239,6 +239,14 @@ def fault_long(session: nox.Session) -> None:
     pytest(session, "--servers", "tests/fault")
 
 
+@nox.session(default=False)
+def simulation(session: nox.Session) -> None:
+    """Ten thousand seeds of the simulated pipeline; `SFM_TEST_SEEDS` and `SFM_TEST_FIRST_SEED` choose others."""
+    sync(session, "--all-packages", "--group=test")
+    session.env["SFM_TEST_SEEDS"] = os.environ.get("SFM_TEST_SEEDS", "10000")
+    pytest(session, "tests/simulation")
+
+
 @nox.session
 def wheels(session: nox.Session) -> None:
     """Every distribution built, installed and imported alone; package counts and sizes within their limits."""

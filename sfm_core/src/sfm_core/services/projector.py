@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Iterable, Sequence
 
 from sfm_core.errors import BackendError, SfmError
@@ -153,12 +152,13 @@ class Projector:
         """
         if not self._projection.searched:
             return True
-        deadline = time.monotonic() + max(timeout, _GRACE)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + max(timeout, _GRACE)
         look = _LOOK if self._drives else _FAR_LOOK
         while await self.indexed(sequence) < sequence:
             if live is not None and not self._drives and await self._holds(live, gone):
                 return True
-            left = deadline - time.monotonic()
+            left = deadline - clock()
             if left <= 0:
                 return False
             self.kick()
