@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,18 @@ from psycopg.adapt import Loader
 from psycopg.pq import Format
 from psycopg.types.numeric import Int8Dumper
 
-__all__ = ["adapt", "decode_json", "encode_json", "escape", "escape_json", "plain_id", "unescape", "unescape_json"]
+__all__ = [
+    "adapt",
+    "decode_json",
+    "encode_json",
+    "escape",
+    "escape_json",
+    "numbers",
+    "plain_id",
+    "texts",
+    "unescape",
+    "unescape_json",
+]
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _ESCAPED = re.compile("\x01[\x01\x02]")
@@ -50,6 +62,16 @@ def unescape_json(value: Any) -> Any:
     return _mapped(value, unescape)
 
 
+def numbers(values: Iterable[int]) -> str:
+    """Return integers as the text of an array, which the driver would make ten times slower."""
+    return f"{{{','.join(map(str, values))}}}"
+
+
+def texts(values: Iterable[str | None]) -> str:
+    """Return texts as the text of an array."""
+    return f"{{{','.join(map(_quoted, values))}}}"
+
+
 def plain_id(id: str) -> str | None:
     """Return `id` when it is a canonical UUID text; anything else names nothing that is stored."""
     return id if _ID.fullmatch(id) else None
@@ -61,9 +83,18 @@ def adapt(connection: AsyncConnection[Any]) -> None:
     # One type for all integers, whatever their size: else the same statement is prepared again for each combination.
     adapters.register_dumper(int, Int8Dumper)
     adapters.register_loader("uuid", _IdLoader)
-    adapters.register_loader("timestamptz", _InstantLoader)
+    if connection.info.parameter_status("TimeZone") != "UTC":
+        adapters.register_loader("timestamptz", _InstantLoader)
     adapters.register_loader("json", _JsonLoader)
     adapters.register_loader("jsonb", _JsonbLoader)
+
+
+def _quoted(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def _mapped(value: Any, change: Any) -> Any:

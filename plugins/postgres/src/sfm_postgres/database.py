@@ -96,7 +96,7 @@ class Database:
 
         async def run(connection: Connection) -> list[Row]:
             cursor = await connection.execute(text, values, binary=True)
-            return await cursor.fetchall() if cursor.description is not None else []
+            return await cursor.fetchall() if cursor.pgresult is not None and cursor.pgresult.nfields else []
 
         return await self.use(run, seconds=seconds)
 
@@ -206,13 +206,16 @@ class Database:
     async def _lend(self, work: Callable[[Connection], Awaitable[T]], *, again: bool) -> T:
         fresh = False
         while True:
-            async with self._pool.connection(fresh=fresh) as connection:
-                connection.committing = False
-                try:
-                    return await work(connection)
-                except psycopg.Error as error:
-                    if fresh or not is_lost(error) or connection.void or (connection.committing and not again):
-                        raise
+            connection = await self._pool.take(fresh=fresh)
+            connection.committing = False
+            try:
+                return await work(connection)
+            except psycopg.Error as error:
+                if fresh or not is_lost(error) or connection.void or (connection.committing and not again):
+                    raise
+                connection.void = True
+            finally:
+                self._pool.give_back(connection)
             fresh = True
 
 
@@ -269,5 +272,6 @@ def _parameters(config: ConnectionConfig, limits: Sequence[str], where: str) -> 
     if not config.transaction_pooling:
         names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
         options = " ".join(f"-c {name}={value}" for name, value in zip(names, limits, strict=True))
+        options += " -c timezone=UTC"  # the driver reads instants faster then
         parameters["options"] = f"{options} {parameters.get('options') or ''}".strip()
     return parameters

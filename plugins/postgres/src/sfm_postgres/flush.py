@@ -6,7 +6,7 @@ is filled later, while a transaction that is slow before that point keeps nobody
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from psycopg import AsyncCursor
@@ -87,7 +87,7 @@ class Flusher:
         self,
         connection: Connection,
         view: View,
-        words: Mapping[str, Mapping[int, Word]],
+        words: Mapping[str, Iterable[Word]],
         answers: Sequence[tuple[Idempotency, bytes]],
     ) -> int:
         """Store and commit; return the last sequence before the first one of this transaction.
@@ -95,7 +95,7 @@ class Flusher:
         Args:
             connection: with the open transaction.
             view: what was decided.
-            words: new words by namespace and key.
+            words: new words by namespace.
             answers: what is to be kept with idempotency keys.
         """
         plan = _Plan(view)
@@ -122,7 +122,7 @@ class Flusher:
         assert row is not None
         return int(row[0]) - 1
 
-    async def add_words(self, connection: Connection, words: Mapping[str, Mapping[int, Word]]) -> None:
+    async def add_words(self, connection: Connection, words: Mapping[str, Iterable[Word]]) -> None:
         """Add words in a transaction of its own."""
         async with connection.pipeline():
             await self._database.begin(connection)

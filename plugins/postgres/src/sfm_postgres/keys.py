@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from struct import pack
-from uuid import UUID
 
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
@@ -14,7 +13,6 @@ from sfm_core.model.namespace import Scope
 __all__ = [
     "STRIPES",
     "author_key",
-    "mark_of",
     "place_key",
     "place_of",
     "scope_key",
@@ -23,6 +21,7 @@ __all__ = [
     "terms_of",
     "twin_key",
     "word_key",
+    "word_mark",
 ]
 
 STRIPES = 4096
@@ -59,15 +58,15 @@ def terms_of(namespace: str, stems: Iterable[str]) -> list[int]:
     return sorted([*map(term_key, stems), *_scope_keys(namespace)])
 
 
-@lru_cache(maxsize=65_536)
 def word_key(word: str, stem: str) -> int:
     """Return the key of a word of the vocabulary."""
     return _key(f"{word}\0{stem}", b"word")
 
 
-def mark_of(key: int) -> int:
-    """Return the short form of a word's key that memories keep."""
-    return (key & 0xFFFFFFFF) - 0x80000000
+@lru_cache(maxsize=65_536)
+def word_mark(word: str, stem: str) -> int:
+    """Return the short key of a word that memories keep: 32 bits."""
+    return (_key(f"{word}\0{stem}", b"word") & 0xFFFFFFFF) - 0x80000000
 
 
 def author_key(folded: str) -> int | None:
@@ -75,15 +74,20 @@ def author_key(folded: str) -> int | None:
     return _key(folded, b"author") if folded else None
 
 
+@lru_cache(maxsize=4096)
 def twin_key(namespace: str, digest: bytes) -> str:
     """Return the key that equal content and payload have in a namespace, as a UUID text."""
-    return str(UUID(bytes=blake2b(digest + namespace.encode(), digest_size=16, person=b"twin").digest()))
+    return _id(blake2b(digest + namespace.encode(), digest_size=16, person=b"twin").hexdigest())
 
 
 def place_key(namespace: str, coordinate: Sequence[float]) -> str:
     """Return the key of a coordinate in a namespace, as a UUID text; -0.0 is 0.0."""
     packed = pack(f">{len(coordinate)}d", *(value + 0.0 for value in coordinate))
-    return str(UUID(bytes=blake2b(packed + namespace.encode(), digest_size=16, person=b"place").digest()))
+    return _id(blake2b(packed + namespace.encode(), digest_size=16, person=b"place").hexdigest())
+
+
+def _id(text: str) -> str:
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def place_of(memory: Memory) -> str | None:

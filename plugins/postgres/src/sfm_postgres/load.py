@@ -32,7 +32,9 @@ _BY_PLACE_OF = f"""SELECT {_HELD} FROM {{s}}.memories m JOIN {{s}}.memories d ON
         AND m.namespace = d.namespace AND m.coordinate = d.coordinate
     WHERE m.coordinate IS NOT NULL AND NOT m.deleted ORDER BY m.id FOR UPDATE OF m"""  # noqa: S608
 _TWINS = f"SELECT {_HELD} FROM {{s}}.memories m WHERE NOT m.deleted AND m.twin = %s"  # noqa: S608
-_MANY_TWINS = f"SELECT {_HELD} FROM {{s}}.memories m WHERE NOT m.deleted AND m.twin = ANY(%s::uuid[])"  # noqa: S608
+_MANY_TWINS = f"""SELECT {_HELD} FROM <asked> JOIN {{s}}.memories m ON m.twin = k.twin
+    WHERE NOT m.deleted"""  # noqa: S608
+_NARROWED = {"twin": "uuid", "author": "text", "thread": "text", "position": "bigint", "occurred_at": "timestamptz"}
 _ERASED = "SELECT id FROM {s}.erased WHERE id = ANY(%s::uuid[])"
 _LINKS = f"""SELECT {LINK}, (SELECT max(c.sequence) FROM {{s}}.changes c
         WHERE c.memory_id = l.source AND c.target = l.target AND c.type = 'memory.linked')
@@ -114,16 +116,23 @@ class Loader:
 def _twin_questions(
     names: Sequence[str], searches: Sequence[Sequence[Any]], take: Callable[[Any], None]
 ) -> Iterable[tuple[str, list[Any], Callable[[Any], None]]]:
-    if not names:
-        yield _MANY_TWINS, [[search[0] for search in searches]], take
-        return
-    for search in searches:
+    if len(searches) == 1:
+        [search] = searches
         tests = "".join(
             f" AND m.{name} IS NULL" if value is None else f" AND m.{name} = %s"
             for name, value in zip(names, search[1:], strict=True)
         )
-        values = [escape(value) if isinstance(value, str) else value for value in search if value is not None]
-        yield _TWINS + tests, values, take
+        yield _TWINS + tests, [_plain(value) for value in search if value is not None], take
+        return
+    columns = [f"%s::{_NARROWED[name]}[]" for name in ("twin", *names)]
+    tests = "".join(f" AND m.{name} IS NOT DISTINCT FROM k.{name}" for name in names)
+    asked = f"unnest({', '.join(columns)}) AS k ({', '.join(('twin', *names))})"
+    values = [[_plain(value) for value in column] for column in zip(*searches, strict=True)]
+    yield _MANY_TWINS.replace("<asked>", asked) + tests, values, take
+
+
+def _plain(value: Any) -> Any:
+    return escape(value) if isinstance(value, str) else value
 
 
 def _operation_questions(needs: Needs, view: View) -> Iterable[tuple[str, list[Any], Callable[[Any], None]]]:

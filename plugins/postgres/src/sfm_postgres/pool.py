@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -93,9 +92,8 @@ class Pool:
         self._is_open = True
         self._is_proven = False
 
-    @asynccontextmanager
-    async def connection(self, *, fresh: bool = False) -> AsyncIterator[Connection]:
-        """Lend a connection; one that is void, broken or inside a transaction afterwards is closed.
+    async def take(self, *, fresh: bool = False) -> Connection:
+        """Lend a connection; `give_back` must follow.
 
         Args:
             fresh: open a new one, and close all that are idle: the server was restarted.
@@ -106,17 +104,19 @@ class Pool:
         """
         await self._take_place()
         try:
-            connection = await self._take(fresh=fresh)
-            try:
-                yield connection
-            except BaseException:
-                if not _is_ready(connection):
-                    connection.void = True
-                raise
-            finally:
-                self._give_back(connection)
-        finally:
+            return await self._take(fresh=fresh)
+        except BaseException:
             self._free.release()
+            raise
+
+    def give_back(self, connection: Connection) -> None:
+        """Take a connection back; one that is void, broken or inside a transaction is closed."""
+        self._free.release()
+        if not self._is_open or connection.void or not _is_ready(connection):
+            self._discard(connection)
+            return
+        connection.used = time.monotonic()
+        self._idle.append(connection)
 
     async def close(self) -> None:
         """Close all connections that nobody uses; those in use are closed when they come back."""
@@ -167,13 +167,6 @@ class Pool:
         self._is_proven = True
         return connection
 
-    def _give_back(self, connection: Connection) -> None:
-        if not self._is_open or connection.void or not _is_ready(connection):
-            self._discard(connection)
-            return
-        connection.used = time.monotonic()
-        self._idle.append(connection)
-
     def _drop_idle(self) -> None:
         while self._idle:
             self._discard(self._idle.pop())
@@ -185,7 +178,7 @@ class Pool:
 
 
 def _is_ready(connection: Connection) -> bool:
-    return not connection.closed and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    return connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
 async def _end(connection: Connection) -> None:

@@ -10,9 +10,9 @@ from msgspec import Struct
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
 from sfm_core.ports.writes import Analysis
-from sfm_postgres.adapt import encode_json, escape, escape_json, unescape
+from sfm_postgres.adapt import encode_json, escape, escape_json, numbers, texts, unescape
 from sfm_postgres.filters import canonical_json
-from sfm_postgres.keys import author_key, mark_of, terms_of, twin_key, word_key
+from sfm_postgres.keys import author_key, terms_of, twin_key, word_mark
 
 __all__ = [
     "ALL_COLUMNS",
@@ -112,14 +112,14 @@ def row_of(
         _text(memory.thread),
         memory.position,
         memory.importance,
-        [escape(tag) for tag in memory.tags],
+        texts(map(escape, memory.tags)),
         _text(memory.source),
         memory.pinned,
         memory.occurred_at,
         memory.valid_from,
         memory.valid_to,
         memory.expires_at,
-        [escape(id) for id in memory.derived_from],
+        texts(map(escape, memory.derived_from)),
         memory.created_at,
         memory.updated_at,
         memory.version,
@@ -128,8 +128,8 @@ def row_of(
         canonical_json(memory.payload) if memory.payload else None,
         twin_key(memory.namespace, content.digest),
         place,
-        terms_of(memory.namespace, analysis.stems),
-        [mark_of(word_key(word, stem)) for word, stem in analysis.words],
+        numbers(terms_of(memory.namespace, analysis.stems)),
+        numbers([word_mark(word, stem) for word, stem in analysis.words]),
         author_key(analysis.author_key),
         analysis.length,
         analysis.asks,

@@ -22,6 +22,7 @@ from msgspec import Struct
 from sfm_core.model.filter import Filter
 from sfm_core.model.namespace import Scope
 from sfm_core.ports.storage import TextHit, TextQuery
+from sfm_postgres.adapt import numbers
 from sfm_postgres.database import Database
 from sfm_postgres.filters import compile_filter
 from sfm_postgres.keys import scope_key, term_key
@@ -39,11 +40,12 @@ _FIRST = 2_000
 _FURTHER = 8
 _MOST_KEPT = 20_000
 
-_SIZE = "SELECT count(*), coalesce(sum(m.length), 0)::bigint FROM {s}.memories m WHERE "
-_HOLDING = f"""SELECT t.term, (SELECT count(*) FROM {{s}}.memories m WHERE m.terms @> <terms> AND {live("m")})
-    FROM unnest(%s::bigint[]) AS t (term)"""  # noqa: S608 - constants only
-_RANK = """SELECT id, score FROM (SELECT m.id, <score> AS score FROM {s}.memories m
-    WHERE <found> AND <live> AND <condition>) found WHERE score > 0 ORDER BY score DESC, id LIMIT %s"""
+_SIZE = f"""SELECT 0, count(*), coalesce(sum(m.length), 0)::bigint FROM {{s}}.memories m
+    WHERE <within> AND {live("m")}"""  # noqa: S608 - constants only, as below
+_HOLDING = f"""SELECT 1, t.term, (SELECT count(*) FROM {{s}}.memories m WHERE m.terms @> <terms> AND {live("m")})
+    FROM unnest(%s::bigint[]) AS t (term)"""  # noqa: S608
+_RANK = """SELECT m.id, <score> AS score FROM {s}.memories m WHERE <found> AND <live> AND <condition>
+    ORDER BY score DESC, m.id LIMIT %s"""
 
 
 class _Size(Struct, frozen=True):
@@ -90,42 +92,42 @@ class TextSearch:
         return hits
 
     async def _figures(self, scope: Scope, keys: Sequence[int], now: datetime) -> tuple[_Size, Mapping[int, int]]:
+        """Return how large the scope is and how many memories hold each of `keys`, in one round trip at most."""
         clock = time.monotonic()
         kept = self._sizes.get(scope)
-        if kept is not None and kept[0] > clock:
-            size = kept[1]
-        else:
-            size = await self._measure(scope, now, clock)
-        holding: dict[int, int] = {}
-        for key in keys:
-            known = self._holding.get((scope, key))
-            if known is not None and known[0] > clock:
-                holding[key] = known[1]
+        size = kept[1] if kept is not None and kept[0] > clock else None
+        holding = {
+            key: known[1]
+            for key in keys
+            if size is not None and (known := self._holding.get((scope, key))) is not None and known[0] > clock
+        }
         unknown = [key for key in keys if key not in holding]
-        if unknown:
-            terms = "ARRAY[t.term]" if _is_all(scope) else "ARRAY[%s::bigint, t.term]"
-            values = [] if _is_all(scope) else [scope_key(scope)]
-            rows = await self._database.rows(_HOLDING.replace("<terms>", terms), [*values, now, unknown])
-            holding.update(rows)
-            if size.count > LARGE:
-                self._keep(scope, rows, clock)
-        return size, holding
+        if size is not None and not unknown:
+            return size, holding
+        terms = "ARRAY[t.term]" if _is_all(scope) else "ARRAY[%s::bigint, t.term]"
+        sql = _HOLDING.replace("<terms>", terms)
+        values = [*([] if _is_all(scope) else [scope_key(scope)]), now, numbers(unknown)]
+        if size is None:
+            test, more = within(scope)
+            sql, values = f"{_SIZE.replace('<within>', test)} UNION ALL {sql}", [*more, now, *values]
+        rows = await self._database.rows(sql, values)
+        counts = {term: count for kind, term, count in rows if kind == 1}
+        measured = next((_Size(count, length) for kind, count, length in rows if kind == 0), None)
+        size = size or measured
+        assert size is not None
+        if size.count > LARGE:
+            self._keep(scope, measured, counts, clock + LASTING)
+        return size, holding | counts
 
-    async def _measure(self, scope: Scope, now: datetime, clock: float) -> _Size:
-        test, values = within(scope)
-        [(count, length)] = await self._database.rows(f"{_SIZE}{test} AND {live('m')}", [*values, now])
-        size = _Size(count, length)
-        if count > LARGE:
-            if len(self._sizes) >= _MOST_KEPT:
-                self._sizes.clear()
-            self._sizes[scope] = (clock + LASTING, size)
-        return size
-
-    def _keep(self, scope: Scope, rows: Sequence[tuple[int, int]], clock: float) -> None:
-        if len(self._holding) >= _MOST_KEPT:
+    def _keep(self, scope: Scope, measured: _Size | None, counts: Mapping[int, int], until: float) -> None:
+        """Keep figures of a large scope."""
+        if len(self._sizes) + len(self._holding) >= _MOST_KEPT:
+            self._sizes.clear()
             self._holding.clear()
-        for key, count in rows:
-            self._holding[scope, key] = (clock + LASTING, count)
+        if measured is not None:
+            self._sizes[scope] = (until, measured)
+        for key, count in counts.items():
+            self._holding[scope, key] = (until, count)
 
     async def _rank(
         self,
@@ -139,10 +141,11 @@ class TextSearch:
         now: datetime,
     ) -> list[TextHit]:
         """Score the memories that hold one of the first `taken` parts."""
-        found, values = "m.terms && %s::bigint[]", [[part.key for part in parts[:taken]]]
+        found = "m.terms && %s::bigint[]"
+        values: list[Any] = [numbers(part.key for part in parts[:taken])]
         if not _is_all(scope):
             found = f"m.terms @> ARRAY[%s::bigint] AND {found}"
-            values = [scope_key(scope), *values]  # type: ignore[list-item]
+            values = [scope_key(scope), *values]
         condition, more = compile_filter(filter, COLUMNS)
         score, constants = _score(parts, size)
         sql = _RANK.replace("<score>", score).replace("<found>", found).replace("<live>", live("m"))
@@ -167,7 +170,7 @@ def _parts(query: TextQuery, size: _Size, holding: Mapping[int, int]) -> list[_P
                 continue
             idf = math.log(1 + max(0.0, (size.count - count + 0.5) / (count + 0.5)))
             part = _Part(number, key, weight * idf * (K1 + 1), count)
-            if (number, key) not in parts or parts[number, key].most < part.most:
+            if part.most > 0 and ((number, key) not in parts or parts[number, key].most < part.most):
                 parts[number, key] = part
     return sorted(parts.values(), key=lambda part: (part.holding, part.key, part.group))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from operator import itemgetter
 
 from sfm_core.model.namespace import Scope
-from sfm_postgres.adapt import escape, unescape
+from sfm_postgres.adapt import escape, numbers, texts, unescape
 from sfm_postgres.database import Database
-from sfm_postgres.keys import mark_of, scope_key, term_key, word_key
+from sfm_postgres.keys import scope_key, term_key, word_key, word_mark
 from sfm_postgres.rows import within
 
 __all__ = ["ADD", "CLEAN", "NOTE_REMOVALS", "Known", "added", "read_words", "times_changed"]
@@ -57,7 +57,7 @@ class Known:
     """Words that are known to be stored, so that most writes touch no word at all. For one event loop."""
 
     def __init__(self) -> None:
-        self._keys: dict[str, set[int]] = {}
+        self._words: dict[str, set[Word]] = {}
         self._removed: dict[str, int] = {}
         self._count = 0
 
@@ -66,33 +66,36 @@ class Known:
         for namespace in namespaces:
             count = removed.get(namespace, 0)
             if self._removed.get(namespace, 0) != count:
-                self._count -= len(self._keys.pop(namespace, ()))
+                self._count -= len(self._words.pop(namespace, ()))
                 self._removed[namespace] = count
 
-    def unknown(self, namespace: str, words: Iterable[Word]) -> dict[int, Word]:
-        """Return the words, by key, that are not known to be stored."""
-        known = self._keys.get(namespace, ())
-        return {key: (word, stem) for word, stem in words if (key := word_key(word, stem)) not in known}
+    def unknown(self, namespace: str, words: Iterable[Word]) -> list[Word]:
+        """Return the words that are not known to be stored."""
+        known = self._words.get(namespace, ())
+        return [word for word in words if word not in known]
 
-    def stored(self, namespace: str, keys: Iterable[int]) -> None:
+    def stored(self, namespace: str, words: Iterable[Word]) -> None:
         """Note that words are stored."""
         if self._count > _MOST:
-            self._keys.clear()
+            self._words.clear()
             self._count = 0
-        held = self._keys.setdefault(namespace, set())
+        held = self._words.setdefault(namespace, set())
         before = len(held)
-        held.update(keys)
+        held.update(words)
         self._count += len(held) - before
 
 
-def added(new: Mapping[str, Mapping[int, Word]]) -> list[list[Any]]:
-    """Return the values that `ADD` takes for new words by namespace and key, always in the same order."""
+def added(new: Mapping[str, Iterable[Word]]) -> list[str]:
+    """Return the values that `ADD` takes for new words by namespace, always in the same order."""
     rows = [
-        (name, key, mark_of(key), scope_key(Scope(name)), term_key(stem), escape(word), escape(stem))
+        (name, word_key(word, stem), word_mark(word, stem), scope_key(Scope(name)), term_key(stem), word, stem)
         for name, words in sorted(new.items())
-        for key, (word, stem) in sorted(words.items())
+        for word, stem in words
     ]
-    return [list(column) for column in zip(*rows, strict=True)]
+    rows.sort(key=itemgetter(0, 1))
+    names, keys, marks, scopes, terms, words, stems = zip(*rows, strict=True)
+    plain = (numbers(keys), numbers(marks), numbers(scopes), numbers(terms))
+    return [texts(names), *plain, texts(map(escape, words)), texts(map(escape, stems))]
 
 
 async def read_words(database: Database, scope: Scope) -> Sequence[Word]:

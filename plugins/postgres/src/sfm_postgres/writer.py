@@ -139,10 +139,8 @@ class Writer:
             self._known.stored(namespace, new)
         return [settled(outcome, base) if isinstance(outcome, list) else outcome for outcome in outcomes]
 
-    def _new_words(
-        self, view: View, group: Sequence[_Unit], outcomes: Sequence[_Outcome]
-    ) -> dict[str, dict[int, Word]]:
-        found: dict[str, dict[int, Word]] = {}
+    def _new_words(self, view: View, group: Sequence[_Unit], outcomes: Sequence[_Outcome]) -> dict[str, set[Word]]:
+        found: dict[str, set[Word]] = {}
         for unit, outcome in zip(group, outcomes, strict=True):
             if not isinstance(outcome, list):
                 continue
@@ -151,7 +149,7 @@ class Writer:
                     continue
                 if result.outcome != "duplicate" and view.find(result.memory.id) is not None:
                     namespace = result.memory.namespace
-                    found.setdefault(namespace, {}).update(self._known.unknown(namespace, write.analysis.words))
+                    found.setdefault(namespace, set()).update(self._known.unknown(namespace, write.analysis.words))
         return {namespace: words for namespace, words in found.items() if words}
 
 
