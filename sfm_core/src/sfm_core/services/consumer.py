@@ -112,7 +112,7 @@ class Consumer:
     async def _work(self, member: Subscription) -> None:
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
-            patience = min(_PATIENCE, max(self._due - loop.time(), 0.0))
+            patience = min(_PATIENCE, max(self._due - loop.time(), _SHORTEST_LOOK))
             deliveries = await member.receive(limit=self._batch, timeout=patience)
             self.paused = None
             self._rejoin.reset()

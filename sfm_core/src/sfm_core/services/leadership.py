@@ -46,7 +46,8 @@ class Leadership:
     @property
     def lease(self) -> Lease | None:
         """The lease, while this process may rely on it."""
-        return self._lease if asyncio.get_running_loop().time() < self._until else None
+        held = self._lease
+        return held if held is not None and asyncio.get_running_loop().time() < self._until else None
 
     async def wait(self, seconds: float) -> None:
         """Wait until leadership may have changed, at most so long."""
