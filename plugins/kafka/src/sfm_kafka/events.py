@@ -13,6 +13,7 @@ from sfm_kafka.config import KafkaConfig
 from sfm_kafka.lanes import Attempts
 from sfm_kafka.letters import Letters
 from sfm_kafka.link import Link
+from sfm_kafka.offsets import Offsets
 from sfm_kafka.publisher import Publisher
 from sfm_kafka.subscription import KafkaSubscription
 from sfm_kafka.wire import record_of
@@ -35,6 +36,7 @@ class KafkaEvents:
         self._link = Link(config, create=create)
         self._publisher = Publisher(self._link)
         self._letters = Letters(self._link, self._publisher)
+        self._offsets = Offsets(self._link)
         self._attempts = Attempts()
 
     async def publish(self, events: Sequence[Event]) -> None:
@@ -61,7 +63,7 @@ class KafkaEvents:
 
     async def lag(self, group: str) -> Mapping[str, int]:
         """Return how many events a group has not committed in each lane."""
-        return await self._link.lag(group)
+        return await self._offsets.lag(group)
 
     async def dead_letters(self, group: str, *, limit: int) -> list[DeadLetter]:
         """Return the oldest dead letters of a group."""

@@ -94,7 +94,9 @@ class Letters:
     @asynccontextmanager
     async def _reading(self, group: str) -> AsyncIterator[AIOKafkaConsumer]:
         """Open a reader that stands where the group's first unresolved letter may lie."""
-        topic = await self._link.asked(lambda admin: look(admin, self._config.dead_letter_topic))
+        async with self._link.bounded("read topics"):
+            await self._link.ready()
+            topic = await self._link.ask(lambda admin: look(admin, self._config.dead_letter_topic))
         reader = AIOKafkaConsumer(
             **self._link.options,
             group_id=f"{self._config.group_id(group)}.dlq",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as driver
 from aiokafka.admin import AIOKafkaAdminClient
 
@@ -76,24 +76,7 @@ class Link:
         """
         async with self.bounded("reach the brokers", _CHECK):
             await self.ready()
-            await self._asked(lambda admin: look(admin, self.config.topic))
-
-    async def lag(self, group: str) -> Mapping[str, int]:
-        """Return how many events `group` has not committed in each partition."""
-        async with self.bounded("read offsets"):
-            await self.ready()
-            topic = await self._asked(lambda admin: look(admin, self.config.topic))
-            partitions = [TopicPartition(topic.name, number) for number in topic.partitions]
-            group_id = self.config.group_id(group)
-            committed = await self._asked(
-                lambda admin: admin.list_consumer_group_offsets(group_id, partitions=partitions)
-            )
-            reader = await self._started_reader()
-            # In this order: what is published meanwhile counts.
-            first = await reader.beginning_offsets(partitions)
-            last = await reader.end_offsets(partitions)
-            done = {at: found.offset for at, found in committed.items()}
-            return {str(at.partition): max(0, last[at] - max(first[at], done.get(at, -1))) for at in partitions}
+            await self.ask(lambda admin: look(admin, self.config.topic))
 
     @asynccontextmanager
     async def bounded(self, doing: str, seconds: float | None = None) -> AsyncIterator[None]:
@@ -117,13 +100,7 @@ class Link:
         self._drop()
         await self.background.finish(self.config.request_timeout)
 
-    async def asked(self, question: Callable[[AIOKafkaAdminClient], Awaitable[_T]]) -> _T:
-        """Ask one question within the time limit of a request, after the handshake if that has not been yet."""
-        async with self.bounded("read topics"):
-            await self.ready()
-            return await self._asked(question)
-
-    async def _asked(self, question: Callable[[AIOKafkaAdminClient], Awaitable[_T]]) -> _T:
+    async def ask(self, question: Callable[[AIOKafkaAdminClient], Awaitable[_T]]) -> _T:
         """Ask, several times if need be: the client picks any broker, and one that is down is not all of them."""
         for _ in range(_ATTEMPTS):
             try:
@@ -140,7 +117,8 @@ class Link:
                 self._admin = admin
             return self._admin
 
-    async def _started_reader(self) -> AIOKafkaConsumer:
+    async def reader(self) -> AIOKafkaConsumer:
+        """Return a client that reads offsets, of no group."""
         async with self._starting:
             if self._reader is None:
                 reader = AIOKafkaConsumer(**self.options)

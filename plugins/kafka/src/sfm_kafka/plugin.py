@@ -14,6 +14,7 @@ from sfm_kafka.config import KafkaConfig
 __all__ = ["sfm_events", "sfm_plugin_info"]
 
 _ENV = {"KAFKA_BOOTSTRAP_SERVERS": "bootstrap_servers"}
+_CREDENTIALS = "SFM_KAFKA__PASSWORD: not set, allowed: a password, or a certificate in SFM_KAFKA__TLS_CERT_FILE"
 
 
 @asynccontextmanager
@@ -28,9 +29,7 @@ def _security(config: KafkaConfig) -> Security:
     known = config.password is not None or config.tls_cert_file is not None
     return Security(
         tls=None if config.tls else "SFM_KAFKA__TLS: false, allowed: true",
-        credentials=None
-        if known
-        else "SFM_KAFKA__USERNAME and SFM_KAFKA__PASSWORD: not set, allowed: both, or SFM_KAFKA__TLS_CERT_FILE",
+        credentials=None if known else _CREDENTIALS,
     )
 
 
@@ -43,13 +42,12 @@ def sfm_plugin_info() -> PluginInfo:
 @hookimpl
 def sfm_events() -> Sequence[BackendSpec]:
     """Offer the event bus: all abilities."""
-    able = frozenset({EventsCapability.DURABLE, EventsCapability.SHARED, EventsCapability.DEAD_LETTERS})
     spec = BackendSpec(
         port=Port.EVENTS,
         name="kafka",
         config=KafkaConfig,
         open=_open_events,
-        capabilities=able,
+        capabilities=frozenset({EventsCapability.DURABLE, EventsCapability.SHARED, EventsCapability.DEAD_LETTERS}),
         env=_ENV,
         security=_security,
     )
