@@ -1,8 +1,9 @@
-"""Shared fixtures: names and folders for a test alone, and a stub of a Qdrant server that fails on demand."""
+"""Shared fixtures: names and folders for a test alone, and stubs of a Qdrant server that fail on demand."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 import shutil
@@ -155,6 +156,157 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
+class GrpcStub:
+    """A stub, not a server: the same as `Stub` over gRPC, answered by the same local mode."""
+
+    def __init__(self, stub: Stub) -> None:
+        self._stub = stub
+        self.port = 0
+        self._server: Any = None
+
+    async def start(self) -> None:
+        """Listen, on the port of before if there was one."""
+        import grpc
+        from qdrant_client import grpc as wire
+
+        self._server = grpc.aio.server()
+        wire.add_PointsServicer_to_server(_points(self._stub), self._server)
+        wire.add_CollectionsServicer_to_server(_collections(self._stub), self._server)
+        wire.add_QdrantServicer_to_server(_root(self._stub), self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Refuse connections."""
+        await self._server.stop(grace=None)
+
+
+def _answering(call: Any) -> Any:
+    """Make a local error what a server says of it."""
+    import grpc
+
+    @functools.wraps(call)
+    async def wrapped(self: Any, request: Any, context: Any) -> Any:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return await call(self, request)
+        except ValueError as error:
+            missing = "not found" in str(error)
+            code = grpc.StatusCode.NOT_FOUND if missing else grpc.StatusCode.INVALID_ARGUMENT
+            await context.abort(code, str(error))
+
+    return wrapped
+
+
+def _points(stub: Stub) -> Any:
+    from qdrant_client import grpc as wire
+    from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
+
+    done = wire.UpdateResult(operation_id=0, status=wire.UpdateStatus.Completed)
+
+    class Points(wire.PointsServicer):  # type: ignore[misc]
+        @_answering
+        async def Upsert(self, request: Any) -> Any:
+            points = [GrpcToRest.convert_point_struct(point) for point in request.points]
+            await stub.local.upsert(request.collection_name, points)
+            return wire.PointsOperationResponse(result=done)
+
+        @_answering
+        async def UpdateBatch(self, request: Any) -> Any:
+            operations = [GrpcToRest.convert_points_update_operation(one) for one in request.operations]
+            await stub.local.batch_update_points(request.collection_name, operations)
+            return wire.UpdateBatchResponse(result=[done for _ in operations])
+
+        @_answering
+        async def Get(self, request: Any) -> Any:
+            ids = [GrpcToRest.convert_point_id(id) for id in request.ids]
+            payload = GrpcToRest.convert_with_payload_selector(request.with_payload)
+            vectors = GrpcToRest.convert_with_vectors_selector(request.with_vectors)
+            found = await stub.local.retrieve(request.collection_name, ids, payload, vectors)
+            return wire.GetResponse(result=[RestToGrpc.convert_retrieved_point(record) for record in found])
+
+        @_answering
+        async def QueryBatch(self, request: Any) -> Any:
+            asked = [GrpcToRest.convert_query_points(one) for one in request.query_points]
+            answers = await stub.local.query_batch_points(request.collection_name, asked)
+            return wire.QueryBatchResponse(
+                result=[
+                    wire.BatchResult(result=[RestToGrpc.convert_scored_point(hit) for hit in answer.points])
+                    for answer in answers
+                ]
+            )
+
+        @_answering
+        async def Count(self, request: Any) -> Any:
+            where = GrpcToRest.convert_filter(request.filter)
+            found = await stub.local.count(request.collection_name, where, exact=True)
+            return wire.CountResponse(result=RestToGrpc.convert_count_result(found))
+
+        @_answering
+        async def CreateFieldIndex(self, request: Any) -> Any:
+            return wire.PointsOperationResponse(result=done)
+
+    return Points()
+
+
+def _collections(stub: Stub) -> Any:
+    from qdrant_client import grpc as wire
+    from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
+
+    class Collections(wire.CollectionsServicer):  # type: ignore[misc]
+        @_answering
+        async def ListAliases(self, request: Any) -> Any:
+            known = (await stub.local.get_aliases()).aliases
+            return wire.ListAliasesResponse(aliases=[RestToGrpc.convert_alias_description(one) for one in known])
+
+        @_answering
+        async def UpdateAliases(self, request: Any) -> Any:
+            actions = [GrpcToRest.convert_alias_operations(one) for one in request.actions]
+            await stub.local.update_collection_aliases(actions)
+            return wire.CollectionOperationResponse(result=True)
+
+        @_answering
+        async def CollectionExists(self, request: Any) -> Any:
+            exists = await stub.local.collection_exists(request.collection_name)
+            return wire.CollectionExistsResponse(result=wire.CollectionExists(exists=exists))
+
+        @_answering
+        async def Create(self, request: Any) -> Any:
+            vectors = GrpcToRest.convert_vectors_config(request.vectors_config)
+            sparse = GrpcToRest.convert_sparse_vector_config(request.sparse_vectors_config)
+            await stub.local.create_collection(request.collection_name, vectors or {}, sparse_vectors_config=sparse)
+            return wire.CollectionOperationResponse(result=True)
+
+        @_answering
+        async def Delete(self, request: Any) -> Any:
+            await stub.local.delete_collection(request.collection_name)
+            return wire.CollectionOperationResponse(result=True)
+
+        @_answering
+        async def Get(self, request: Any) -> Any:
+            found = await stub.local.get_collection(request.collection_name)
+            return wire.GetCollectionInfoResponse(result=RestToGrpc.convert_collection_info(found))
+
+        @_answering
+        async def List(self, request: Any) -> Any:
+            found = (await stub.local.get_collections()).collections
+            return wire.ListCollectionsResponse(collections=[wire.CollectionDescription(name=c.name) for c in found])
+
+    return Collections()
+
+
+def _root(stub: Stub) -> Any:
+    from qdrant_client import grpc as wire
+
+    class Root(wire.QdrantServicer):  # type: ignore[misc]
+        @_answering
+        async def HealthCheck(self, request: Any) -> Any:
+            return wire.HealthCheckReply(title="stub", version=stub.version)
+
+    return Root()
+
+
 @pytest.fixture
 def collection() -> str:
     """A name that nothing else uses."""
@@ -168,6 +320,15 @@ async def stub() -> AsyncIterator[Stub]:
     await stub.start()
     yield stub
     await stub.stop()
+
+
+@pytest_asyncio.fixture
+async def grpc_stub(stub: Stub) -> AsyncIterator[GrpcStub]:
+    """A stub that listens for gRPC; it says what `stub` says."""
+    wire = GrpcStub(stub)
+    await wire.start()
+    yield wire
+    await wire.stop()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""The Qdrant backends against the conformance kit: the client's local mode, the engine in process, a stub, and a server.
+"""The Qdrant backends against the conformance kit: the client's local mode, the engine in process, stubs, and a server.
 
-The stub is the local mode behind HTTP. The server is the one that `TEST_QDRANT_URL` names, asked over HTTP and over gRPC.
+The stubs are the local mode behind HTTP and gRPC. The server is the one that `TEST_QDRANT_URL` names,
+asked over both.
 """
 
 from __future__ import annotations
@@ -50,6 +51,14 @@ class OverStub:
         return QdrantConfig(port=stub.port, timeout=10.0)
 
 
+class OverGrpcStub:
+    """The same over gRPC."""
+
+    @pytest.fixture
+    def config(self, stub: Any, grpc_stub: Any) -> QdrantConfig:
+        return QdrantConfig(port=stub.port, grpc_port=grpc_stub.port, timeout=10.0)
+
+
 def suites(label: str, spec: BackendSpec, module: str, *own: type, **attributes: Any) -> dict[str, type]:
     """Return the test classes of a backend."""
     made: dict[str, type] = {}
@@ -62,7 +71,8 @@ def suites(label: str, spec: BackendSpec, module: str, *own: type, **attributes:
 
 globals().update(suites("Local", testing.LOCAL, testing.__name__))
 globals().update(suites("Edge", EDGE, plugin.__name__, InMemory))
-globals().update(suites("OverStub", SERVER, plugin.__name__, OverStub))
+globals().update(suites("OverStub", SERVER, plugin.__name__, OverStub, kills=1))
+globals().update(suites("OverGrpcStub", SERVER, plugin.__name__, OverGrpcStub, kills=1))
 for wire in testing.wires():
     globals().update(suites(f"Server{wire.title()}", SERVER, plugin.__name__, OnServer, wire=wire))
 

@@ -28,11 +28,14 @@ from sfm_qdrant.plugin import sfm_vectors
 SERVER, EDGE = sfm_vectors()
 
 
-@pytest_asyncio.fixture(params=["stub", *testing.wires()])
-async def config(request: pytest.FixtureRequest, stub: Any, collection: str) -> AsyncIterator[QdrantConfig]:
+@pytest_asyncio.fixture(params=["stub", "grpc stub", *testing.wires()])
+async def config(
+    request: pytest.FixtureRequest, stub: Any, grpc_stub: Any, collection: str
+) -> AsyncIterator[QdrantConfig]:
     """Settings for an index that nothing else uses."""
-    if request.param == "stub":
-        yield QdrantConfig(port=stub.port, collection=collection, timeout=10.0)
+    if "stub" in request.param:
+        grpc_port = grpc_stub.port if request.param == "grpc stub" else None
+        yield QdrantConfig(port=stub.port, grpc_port=grpc_port, collection=collection, timeout=10.0)
         return
     config = testing.server_config(request.param, collection)
     yield config

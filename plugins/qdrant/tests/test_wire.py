@@ -24,6 +24,7 @@ from sfm_qdrant.plugin import sfm_vectors
 
 SPEC = sfm_vectors()[0]
 TEA = TextQuery((WordGroup((("tea", 1.0),)),))
+BRIEF = {"timeout": 0.5, "write_timeout": 1.5}
 Call = Callable[[Any], Awaitable[object]]
 CALLS: dict[str, Call] = {
     "upsert": lambda index: index.upsert([point(memory("one"), [1.0])]),
@@ -39,7 +40,7 @@ CALLS: dict[str, Call] = {
 
 @asynccontextmanager
 async def opened(port: int, **fields: Any) -> AsyncIterator[Any]:
-    config = QdrantConfig(port=port, **({"timeout": 0.25, "write_timeout": 0.25} | fields))
+    config = QdrantConfig(port=port, **({"timeout": 5.0, "write_timeout": 5.0} | fields))
     async with SPEC.open(config, OpenContext(space=SPACE)) as index:
         yield index
 
@@ -68,7 +69,7 @@ async def silent() -> AsyncIterator[int]:
 @pytest.mark.parametrize("fault", ["hang", "cut", "garbage", 429, 500, 502, 503])
 async def test_every_call_tells_that_the_server_does_not_answer(stub: Any, fault: str | int) -> None:
     """By name of the plugin and without what the server said; the same index goes on when it answers again."""
-    async with opened(stub.port) as index:
+    async with opened(stub.port, **(BRIEF if fault == "hang" else {})) as index:
         stub.fault = fault
         for call in CALLS.values():
             with pytest.raises(BackendError, match="qdrant/vectors: ") as caught:
@@ -83,7 +84,7 @@ async def test_every_call_tells_that_the_server_does_not_answer(stub: Any, fault
 
 async def test_a_slow_server_is_waited_for(stub: Any) -> None:
     """Up to the timeout."""
-    async with opened(stub.port, timeout=5.0, write_timeout=5.0) as index:
+    async with opened(stub.port) as index:
         stub.fault = "slow"
         assert await index.count(ALL) == 0
 
@@ -109,9 +110,27 @@ async def test_a_connection_that_broke_while_idle_is_not_noticed(stub: Any) -> N
         assert await index.count(ALL) == 1
 
 
+async def test_a_server_that_is_back_over_grpc_is_used_again(stub: Any, grpc_stub: Any) -> None:
+    """While it is gone every call tells; then the first call that waits out the next try to connect gets through."""
+    async with opened(stub.port, grpc_port=grpc_stub.port) as index:
+        await index.upsert([point(memory("one"), [1.0])])
+        await grpc_stub.stop()
+        for call in CALLS.values():
+            with pytest.raises(BackendUnavailable, match="cannot be reached over gRPC"):
+                await call(index)
+        await grpc_stub.start()
+        for _ in range(100):
+            try:
+                assert await index.count(ALL) == 1
+                return
+            except BackendUnavailable:
+                await asyncio.sleep(0.05)
+        raise AssertionError("the server was not used again within five seconds")
+
+
 async def test_nothing_is_asked_again_after_a_timeout(stub: Any) -> None:
     """A server that does not keep up is not asked twice as much."""
-    async with opened(stub.port) as index:
+    async with opened(stub.port, **BRIEF) as index:
         stub.fault = "hang"
         before = len(stub.asked)
         with pytest.raises(BackendUnavailable, match="no answer in time"):
@@ -125,7 +144,7 @@ async def test_an_index_opens_while_its_server_is_down(wire: str, state: str) ->
     """And every call tells."""
     async with silent() as hung:
         port = hung if state == "hung" else unused_port()
-        async with opened(port, grpc_port=port if wire == "grpc" else None) as index:
+        async with opened(port, grpc_port=port if wire == "grpc" else None, **BRIEF) as index:
             for call in CALLS.values():
                 with pytest.raises(BackendUnavailable, match="qdrant/vectors: "):
                     await call(index)
@@ -167,7 +186,7 @@ async def test_refused_credentials_are_told_without_them(stub: Any, status: int)
 
 async def test_a_wrong_dimension_is_refused_by_the_server(stub: Any) -> None:
     """As an error, not as an outage."""
-    async with opened(stub.port, timeout=5.0, write_timeout=5.0) as index:
+    async with opened(stub.port) as index:
         with pytest.raises(BackendError, match=r"refused the request \(status 400\)") as caught:
             await index.search(HERE, [1.0, 2.0], limit=1)
         assert not isinstance(caught.value, BackendUnavailable)
@@ -176,7 +195,7 @@ async def test_a_wrong_dimension_is_refused_by_the_server(stub: Any) -> None:
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 async def test_numbers_that_are_not_finite_are_not_sent(stub: Any, number: float) -> None:
     """A server takes NaN over gRPC, and finds it first ever after."""
-    async with opened(stub.port, timeout=5.0, write_timeout=5.0) as index:
+    async with opened(stub.port) as index:
         before = len(stub.asked)
         one = memory("one")
         bad = [number, *UP[1:]]
@@ -189,7 +208,7 @@ async def test_numbers_that_are_not_finite_are_not_sent(stub: Any, number: float
 
 async def test_a_collection_that_is_gone_is_built_anew(stub: Any) -> None:
     """Someone dropped it: told once as an outage, then there is an empty one."""
-    async with opened(stub.port, timeout=5.0, write_timeout=5.0) as index:
+    async with opened(stub.port) as index:
         await index.upsert([point(memory("one"), [1.0])])
         stub.forget()
         with pytest.raises(BackendUnavailable, match="sfm reindex"):
