@@ -43,13 +43,16 @@ class Sweeper:
 
 async def _forever(name: str, task: Task, metrics: Metrics, ended: asyncio.Event) -> None:
     """Run `task`; when it fails, say so and begin again, later each time."""
-    pause = _FIRST_PAUSE
+    clock, pause = asyncio.get_running_loop().time, _FIRST_PAUSE
     while not ended.is_set():
+        began = clock()
         try:
             await task()
         except Exception as error:  # noqa: BLE001
             metrics.count("sfm_background_failures_total", task=name)
             get_logger().warning("background task failed", task=name, again_in=pause, **described(error))
+        if clock() - began > _SLOWEST:
+            pause = _FIRST_PAUSE
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await ended.wait()

@@ -143,6 +143,52 @@ def test_slots_need_what_the_plan_makes_of_them():
     assert plan("test").slots["events"].needs == frozenset()
 
 
+def test_a_consumer_opens_what_the_service_opens():
+    """One process, on stores that the service shares with it."""
+    found = plan("evented_enterprise", Role.CONSUMER, workers=3)
+    assert filled(found) == SERVERS
+    assert found.workers == 1
+    assert StorageCapability.SHARED in found.slots["storage"].needs
+    assert found.slots["vectors"].needs == {VectorsCapability.SHARED}
+    assert found.slots["events"].needs == {EventsCapability.SHARED}
+
+
+def test_a_relay_opens_log_and_bus_only():
+    """It needs no model in memory; a service that indexes by itself may have one, too."""
+    found = plan("evented_enterprise", Role.RELAY, cache="redis")
+    assert filled(found) == {"storage": "postgres", "events": "kafka"}
+    assert filled(plan("development", Role.RELAY, events="kafka")) == {"storage": "sqlite", "events": "kafka"}
+
+
+@pytest.mark.parametrize(
+    ("role", "values", "message"),
+    [
+        (
+            Role.CONSUMER,
+            {"mode": "development"},
+            "MEMORY_MODE, EVENTING_ENABLED: got development, true, allowed: a mode",
+        ),
+        (
+            Role.CONSUMER,
+            {"mode": "evented_enterprise", "eventing_enabled": False},
+            "MEMORY_MODE, EVENTING_ENABLED: got",
+        ),
+        (
+            Role.CONSUMER,
+            {"mode": "evented_enterprise", "events": "none"},
+            "SFM_EVENTS: got 'none', allowed: an event bus",
+        ),
+        (Role.RELAY, {"mode": "development", "events": "none"}, "SFM_EVENTS, EVENTING_ENABLED: got no event bus"),
+        (Role.RELAY, {"mode": "evented_enterprise", "eventing_enabled": False}, "SFM_EVENTS, EVENTING_ENABLED: got no"),
+    ],
+)
+def test_processes_that_have_nothing_to_do_are_refused(role, values, message):
+    """The message says why."""
+    with pytest.raises(ConfigError) as caught:
+        plan(role=role, **values)
+    assert str(caught.value).startswith(message)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

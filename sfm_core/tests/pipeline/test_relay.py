@@ -137,3 +137,12 @@ async def test_a_slow_bus_does_not_cost_the_lease(world: Any, running: Callable[
     async with running(world.relay("one")), running(world.relay("two")):
         await asyncio.sleep(30)
     assert await published(world) == [1]
+
+
+async def test_a_fault_of_the_storage_does_not_end_the_asking(world: Any, running: Callable[[Any], Any]) -> None:
+    """A relay that stopped asking for the lease would be dead without anybody seeing it."""
+    world.storage.failing["acquire_lease"] = [RuntimeError("a fault")]
+    relay = world.relay("one")
+    async with running(relay):
+        await asyncio.sleep(1)
+        assert relay.is_leader

@@ -85,7 +85,7 @@ class Leadership:
         try:
             async with asyncio.timeout(self._seconds):
                 lease = await self._leases.acquire_lease(self._name, self._holder, seconds=self._seconds)
-        except (SfmError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, the lease must be asked for again
             if not self._failing:
                 _log.warning("lease %s cannot be asked for: %s", self._name, told(error))
             self._failing = True
