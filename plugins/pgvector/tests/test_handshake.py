@@ -162,6 +162,13 @@ async def test_a_point_without_a_vector_is_refused(vectors: Any) -> None:
     assert await vectors.count(ALL) == 0
 
 
+async def test_too_many_dimensions_are_refused(opening: Any) -> None:
+    """By their number, before anything is made."""
+    with pytest.raises(ConfigError, match="16001 dimensions, allowed: at most 16000"):
+        async with opening(16_001):
+            pass
+
+
 async def test_ids_that_are_none_are_nowhere(vectors: Any) -> None:
     """Among them or asked for; never an error."""
     await vectors.upsert([point(memory(), [1.0] * 16)])

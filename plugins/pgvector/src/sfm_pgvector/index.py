@@ -25,6 +25,7 @@ __all__ = ["WHERE", "clear", "greet", "mismatch"]
 WHERE = "pgvector/vectors"
 
 _OLDEST = (0, 7)
+_MOST_DIMENSIONS = 16_000
 
 _EXTENSION = """SELECT x.extversion, quote_ident(n.nspname)
     FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace WHERE x.extname = 'vector'"""
@@ -132,6 +133,8 @@ async def _make(
         new = space or (None if dimension is None else Space(dimension, fingerprint))
         if new is None or (only_first and dimension is not None):
             return
+        if new.dimension > _MOST_DIMENSIONS:
+            raise ConfigError(f"{WHERE}: vectors of {new.dimension} dimensions, allowed: at most {_MOST_DIMENSIONS}")
         kind = kind_of(config, new.dimension)
         hnsw = has_hnsw(config, kind, new.dimension)
         made = Index(extension, generation + 1, new, kind, hnsw=hnsw)

@@ -130,12 +130,7 @@ class PgvectorVectors:
 
         async def find(index: Index) -> list[VectorHit]:
             packed = pack(index.kind, vector)
-            if (
-                ids is None
-                and index.hnsw
-                and limit * statements.OVERFETCH <= _MOST_CANDIDATES
-                and await self._is_large(index, scope)
-            ):
+            if ids is None and self._suits_hnsw(index, limit) and await self._is_large(index, scope):
                 rows = await self._walk(index, statements.approximate(index, scope, packed, limit, filter), limit)
                 if len(rows) == limit:
                     return _hits(rows)
@@ -219,6 +214,13 @@ class PgvectorVectors:
                 self._index = None
                 self._large.clear()
         raise BackendUnavailable(f"{WHERE}: the index is being made anew")
+
+    def _suits_hnsw(self, index: Index, limit: int) -> bool:
+        """Tell whether so many hits are few enough for HNSW; else looking at everything costs no more."""
+        most = (
+            max(_MOST_CANDIDATES, self._config.max_scan_tuples // 4) if index.extension.iterates else _MOST_CANDIDATES
+        )
+        return index.hnsw and limit * statements.OVERFETCH <= most
 
     async def _is_large(self, index: Index, scope: Scope) -> bool:
         """Tell whether `scope` holds more points than are searched exactly; a yes is believed for a while."""
