@@ -225,7 +225,7 @@ def servers(session: nox.Session, folder: str, version: dict[str, str]) -> None:
 @nox.session
 def enterprise(session: nox.Session) -> None:
     """The whole stack in its own processes on real servers, and the short form of its fault suite."""
-    sync(session, "--all-packages", "--group=test", "--group=servers")
+    sync(session, "--all-packages", "--group=test", "--group=servers", "--group=weights")
     provide(session)
     pytest(session, "--servers", "tests/enterprise", "tests/fault")
 
