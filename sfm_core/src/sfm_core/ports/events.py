@@ -78,7 +78,8 @@ class Events(Protocol):
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish in order and return when the bus holds them; order is kept per namespace: test_order_is_kept_per_namespace.
 
-        Publishing again repeats the events: a subscriber tells repeats by `Event.id`.
+        Publishing again repeats the events: a subscriber tells repeats by `Event.id`. What a call that fails leaves behind is a
+        beginning of the events of each lane, without a gap: progress is told by the highest sequence of a lane.
 
         Proven by test_repeats_are_delivered_as_repeats.
         """
