@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from sfm_core.errors import BackendUnavailable, ConfigError
+from sfm_core.errors import ConfigError
 from sfm_postgres.config import ConnectionConfig
-from sfm_postgres.errors import is_lost, is_transient, meaning
+from sfm_postgres.errors import Blocked, is_lost, is_transient, meaning
 from sfm_postgres.pool import Connection, Pool
 
 __all__ = ["MINIMUM_VERSION", "Database", "open_database"]
@@ -160,7 +160,7 @@ class Database:
                 return await self.use(run, again=False)
             except _CollidedError:
                 await asyncio.sleep(random.uniform(0, 0.002 * 2**number))
-        raise BackendUnavailable(f"{self.where}: the transaction collided with others again and again")
+        raise Blocked(f"{self.where}: the transaction collided with others again and again")
 
     async def begin(self, connection: Connection) -> None:
         """Begin a transaction with the timeouts of the settings; inside a pipeline it costs no round trip."""

@@ -7,7 +7,12 @@ from psycopg import errors as pg
 
 from sfm_core.errors import BackendError, BackendUnavailable, ConfigError, CorruptData, SfmError
 
-__all__ = ["is_lost", "is_transient", "meaning", "refused_connection"]
+__all__ = ["Blocked", "is_lost", "is_transient", "meaning", "refused_connection"]
+
+
+class Blocked(BackendUnavailable):
+    """The server is well, but what was asked for stood in another's way for too long."""
+
 
 _TRANSIENT = (pg.SerializationFailure, pg.DeadlockDetected)
 _PASSING = {
@@ -25,6 +30,7 @@ _PASSING_STATES = {
     "25006": "the server takes no writes now (a standby?)",
     "25P03": "the transaction was silent for too long and was ended",
 }
+_BLOCKED_STATES = frozenset({"57014", "55P03"})
 _DAMAGE = "XX"
 _SCHEMA_MISSING = frozenset({"3F000", "42P01", "42703"})
 # Texts of libpq and of the server without a state; they are looked for, never shown.
@@ -71,7 +77,8 @@ def meaning(error: BaseException, where: str) -> SfmError:
         return BackendError(f"{where}: the driver refused the statement ({type(error).__name__})")
     passing = _PASSING_STATES.get(state) or _PASSING.get(state[:2])
     if passing is not None:
-        return BackendUnavailable(f"{where}: {passing} ({state})")
+        kind = Blocked if state in _BLOCKED_STATES else BackendUnavailable
+        return kind(f"{where}: {passing} ({state})")
     if state.startswith(_DAMAGE):
         return CorruptData(f"{where}: the server reports damaged data or an internal error ({state})")
     if state in _SCHEMA_MISSING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -17,6 +17,7 @@ from sfm_core.ports.writes import Applied, Idempotency, ImportMemory, Put, Repla
 from sfm_postgres.answers import answer_of, replay, settled
 from sfm_postgres.database import Database
 from sfm_postgres.decide import decide
+from sfm_postgres.errors import Blocked
 from sfm_postgres.flush import Flusher
 from sfm_postgres.load import Loader
 from sfm_postgres.needs import needs_of
@@ -29,7 +30,8 @@ __all__ = ["Writer"]
 _LANES = 2
 """Transactions at a time: commits come one after the other anyway, so one prepares while another commits."""
 
-_MOST_WRITES = 1000
+_MOST_WRITES = 200
+"""Writes that share a transaction; a call with more has one of its own, so that no small one waits for a large one."""
 
 _Outcome = list[Result] | Replayed | Exception
 
@@ -52,7 +54,9 @@ class Writer:
         self._loader = Loader(database, known)
         self._flusher = Flusher(database, known)
         self._queue: deque[_Unit] = deque()
-        self._lanes: set[asyncio.Task[None]] = set()
+        self._lanes = 0
+        self._large = asyncio.Semaphore(_LANES)
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
     async def apply(
@@ -63,11 +67,13 @@ class Writer:
             raise BackendUnavailable(f"{WHERE}: the storage is closed")
         loop = asyncio.get_running_loop()
         unit = _Unit(writes, atomic, idempotency, loop.create_future())
-        self._queue.append(unit)
-        if len(self._lanes) < _LANES:
-            lane = loop.create_task(self._work())
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+        if len(writes) > _MOST_WRITES:
+            self._start(self._alone(unit))
+        else:
+            self._queue.append(unit)
+            if self._lanes < _LANES:
+                self._lanes += 1
+                self._start(self._work())
         result: list[Result] | Replayed = await unit.future
         return result
 
@@ -86,10 +92,25 @@ class Writer:
     async def close(self) -> None:
         """Carry out what waits, and take nothing more."""
         self._is_closed = True
-        while self._lanes:
-            await asyncio.wait(self._lanes)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _alone(self, unit: _Unit) -> None:
+        async with self._large:
+            await self._settle([unit])
 
     async def _work(self) -> None:
+        try:
+            await self._work_off()
+        finally:
+            self._lanes -= 1
+
+    async def _work_off(self) -> None:
         while self._queue:
             group = [self._queue.popleft()]
             count = len(group[0].writes)
@@ -104,6 +125,11 @@ class Writer:
     async def _settle(self, group: Sequence[_Unit]) -> None:
         try:
             outcomes = await self._database.attempt(lambda c: self._run(c, group), collisions=(UniqueViolation,))
+        except Blocked as error:
+            if len(group) > 1:  # one stood in another's way: the rest need not wait with it
+                await asyncio.gather(*(self._settle([unit]) for unit in group))
+                return
+            outcomes = [error]
         except BackendUnavailable as error:
             outcomes = [error] * len(group)
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to a caller; the others must not suffer
