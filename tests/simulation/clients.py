@@ -53,20 +53,18 @@ class Client:
             await self._wait(applied[-1])
 
     async def _wait(self, result: Applied) -> None:
-        gone = result.outcome in ("deleted", "erased")
-        memory = result.memory
-        live = [] if gone else [memory]
-        ends = [(memory.id, memory.version + (result.outcome == "erased"))] if gone else []
-        if await self._projector.reached(result.sequence, 5.0, live=live, gone=ends):
-            index = self._world.index
-            version = index.versions_of.get(memory.id, 0)
-            missing = (
-                memory.content is not None
-                and version < memory.version
-                and result.sequence not in self._world.broker.given_up
-            )
-            if missing if not gone else memory.id in index.points and version <= memory.version:
-                raise Violation(f"change {result.sequence} was told to be indexed and is not")
+        """Wait as a request with `wait=indexed` does, and see for oneself."""
+        memory, gone = result.memory, result.outcome in ("deleted", "erased")
+        if not await self._projector.reached(result.sequence, 5.0, live=None if gone else [memory]):
+            return
+        index, given_up = self._world.index, result.sequence in self._world.broker.given_up
+        version = index.versions_of.get(memory.id, 0)
+        if gone or memory.content is None:
+            wrong = memory.id in index.points and version <= memory.version
+        else:
+            wrong = version < memory.version
+        if wrong and not given_up:
+            raise Violation(f"change {result.sequence} was told to be indexed and is not")
 
     async def _read(self) -> None:
         known = self._world.known

@@ -144,7 +144,7 @@ class Committer:
         done = Committed(answer, indexed, forgotten=forgotten)
         if wait and not indexed:
             indexed = await self.projector.reached(
-                done.sequence, self.limits.wait_seconds, live=list(live.values()), gone=list(gone.items())
+                done.sequence, self.limits.wait_seconds, live=None if gone else list(live.values())
             )
             done = Committed(answer, indexed, forgotten=forgotten)
         if self.hooks.has_remembered:

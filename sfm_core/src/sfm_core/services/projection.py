@@ -71,18 +71,21 @@ class Projection:
         if self.vectors is not None:
             await self.vectors.flush()
 
-    async def holds(self, live: Sequence[Memory], gone: Sequence[tuple[str, int]]) -> bool:
-        """Tell whether the vector index has `live` in these versions or newer ones, and none of `gone` up to these.
+    async def holds(self, live: Sequence[Memory]) -> bool:
+        """Tell whether the vector index has `live` in these versions or newer ones, for good.
+
+        That something is not in the index tells nothing: a projection that read it earlier may still be on its way.
 
         Raises:
             BackendError: it is down.
         """
+        if any(m.content is None and m.version > 1 for m in live):
+            return False
         wanted = {m.id: m.version for m in live if m.content is not None}
-        if self.vectors is None or not (wanted or gone):
+        if self.vectors is None or not wanted:
             return True
-        have = await self.vectors.versions([*wanted, *(id for id, _ in gone)])
-        there = all(have.get(id, 0) >= version for id, version in wanted.items())
-        return there and not any(have.get(id, version + 1) <= version for id, version in gone)
+        have = await self.vectors.versions(list(wanted))
+        return all(have.get(id, 0) >= version for id, version in wanted.items())
 
     async def apply(
         self,

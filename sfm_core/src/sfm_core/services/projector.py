@@ -134,29 +134,22 @@ class Projector:
             self.kick()
         return True
 
-    async def reached(
-        self,
-        sequence: int,
-        timeout: float,
-        *,
-        live: Sequence[Memory] | None = None,
-        gone: Sequence[tuple[str, int]] = (),
-    ) -> bool:
+    async def reached(self, sequence: int, timeout: float, *, live: Sequence[Memory] | None = None) -> bool:
         """Wait until everything up to `sequence` is projected, at most `timeout` seconds; return whether it is.
 
         Args:
             sequence: of the change log.
             timeout: seconds.
-            live, gone: what was written, if that is all that matters: where a consumer does the work, the index is asked
-                for it as well, since the cursor of all may be behind for the sake of others.
+            live: what was written, if that is all that matters and nothing was deleted: where a consumer does the work,
+                the index is asked for it as well, since the cursor of all may be behind for the sake of others.
         """
-        if not self._projection.searched:
+        if not self._projection.needed:
             return True
         clock = asyncio.get_running_loop().time
         deadline = clock() + max(timeout, _GRACE)
         look = _LOOK if self._drives else _FAR_LOOK
         while await self.indexed(sequence) < sequence:
-            if live is not None and not self._drives and await self._holds(live, gone):
+            if live is not None and not self._drives and await self._holds(live):
                 return True
             left = deadline - clock()
             if left <= 0:
@@ -165,9 +158,9 @@ class Projector:
             await asyncio.sleep(min(look, left))
         return True
 
-    async def _holds(self, live: Sequence[Memory], gone: Sequence[tuple[str, int]]) -> bool:
+    async def _holds(self, live: Sequence[Memory]) -> bool:
         try:
-            return await self._projection.holds(live, gone)
+            return await self._projection.holds(live)
         except BackendError:
             return False
 
