@@ -1,1 +1,1 @@
-"""Faults on real servers: processes and servers are killed, frozen and restarted under load, and an oracle compares all that was acknowledged."""
+"""Faults on real servers: processes and servers are killed and frozen under load, and all that was acknowledged is compared."""

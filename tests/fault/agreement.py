@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -11,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import httpx
+import msgspec
 from aiokafka import AIOKafkaConsumer
 
 from sfm_core.model.namespace import Scope
@@ -24,7 +24,7 @@ DRAINED = 90.0
 """Seconds that the pipeline gets to work off its backlog: a bound against a hang."""
 TOPIC = "memory.events"
 _SETTLED = 30.0
-_CONTENT = re.compile(rb"[a-z]{16} of fault/[A-Za-z0-9/-]+")
+_CONTENT = re.compile(rb"[a-z]{16} of fault/[A-Za-z0-9/-]+(?: poison [0-9a-f]+)?")
 _DATA = {"memory_id", "version", "namespace", "sequence"}
 _T = TypeVar("_T")
 
@@ -208,7 +208,9 @@ def _disorder(sequences: list[int]) -> list[str]:
 
 async def read_topic(bootstrap: str) -> AsyncIterator[tuple[bytes | None, Mapping[str, Any]]]:
     """Yield key and document of every event of the topic, partition by partition; garbage and replays are passed over."""
-    reader = AIOKafkaConsumer(TOPIC, bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
+    reader = AIOKafkaConsumer(
+        TOPIC, bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
     await reader.start()
     try:
         partitions = sorted(reader.assignment())
@@ -219,9 +221,11 @@ async def read_topic(bootstrap: str) -> AsyncIterator[tuple[bytes | None, Mappin
                     if any(name == "sfm-only-group" for name, _ in record.headers):
                         continue
                     try:
-                        yield record.key, json.loads(record.value)
-                    except ValueError:
+                        document = msgspec.json.decode(record.value or b"")
+                    except (msgspec.MsgspecError, ValueError, RecursionError):
                         continue
+                    if isinstance(document, dict) and "data" in document:
+                        yield record.key, document
     finally:
         await reader.stop()
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from importlib.metadata import version
 from pathlib import Path
@@ -95,9 +95,8 @@ class Fleet:
 
     def close(self) -> None:
         """Stop all processes."""
-        with ExitStack() as stack:
-            for program in self.programs:
-                stack.callback(program.close)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda program: program.close(), self.programs))
 
 
 @contextmanager

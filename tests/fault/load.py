@@ -32,7 +32,9 @@ def word_of(record: Record, version: int) -> str:
 class Load:
     """Writers and readers on the replicas of one API."""
 
-    def __init__(self, oracle: Oracle, urls: Sequence[str], *, writers: int = 6, readers: int = 3, seed: int = 1) -> None:
+    def __init__(
+        self, oracle: Oracle, urls: Sequence[str], *, writers: int = 4, readers: int = 2, seed: int = 1
+    ) -> None:
         self.oracle = oracle
         self._draw = random.Random(seed)
         self._urls = urls
@@ -79,16 +81,20 @@ class Load:
             fate = self._draw.random()
             if fate < 0.3:
                 await self._write(record, "deleted")
-            if fate < 0.2:
-                await self._write(record, "erased")
-            elif fate > 0.9:
+            if fate < 0.2 or fate > 0.9:
                 await self._write(record, "erased")
 
-    async def _write(self, record: Record, type: str) -> None:
+    async def write_one(self, text: str) -> Record:
+        """Write one memory whose content ends with a text, while the load runs."""
+        record = self.oracle.add(self.oracle.namespaces[0], time.monotonic())
+        await self._write(record, "created", f" {text}")
+        return record
+
+    async def _write(self, record: Record, type: str, more: str = "") -> None:
         version = record.version + 1
-        content = f"{word_of(record, version)} of {record.namespace}"
+        content = f"{word_of(record, version)} of {record.namespace}{more}"
         state: State = (version, content) if type in ("created", "updated") else GONE
-        waits = self._draw.random() < 0.1
+        waits = self._draw.random() < 0.04
         record.begin(state, time.monotonic())
         receipt = await self._acknowledged(record, type, content, waits)
         if receipt is None:
@@ -128,7 +134,9 @@ class Load:
                 self.oracle.violated(f"{type} {record.id}: {answer.status_code} {answer.text[:300]}")
                 return None
             if answer is not None and "retry-after" not in answer.headers:
-                self.oracle.violated(f"{type} {record.id}: {answer.status_code} without Retry-After {answer.text[:300]}")
+                self.oracle.violated(
+                    f"{type} {record.id}: {answer.status_code} without Retry-After {answer.text[:300]}"
+                )
                 return None
             if time.monotonic() - begun > _PATIENCE:
                 self.oracle.violated(f"{type} {record.id}: not acknowledged after {_PATIENCE:g} s")

@@ -145,7 +145,9 @@ class Oracle:
         """Check an answer that does not hold a record where it must, if it is there."""
         allowed = record.allowed(since, until)
         if GONE not in allowed:
-            self.violated(f"{how}: acknowledged memory not there: {record.id}, allowed {allowed}, writes {record.writes}")
+            self.violated(
+                f"{how}: acknowledged memory not there: {record.id}, allowed {allowed}, writes {record.writes}"
+            )
 
     def see_list(self, namespace: str, items: Iterable[dict[str, object]], since: float, until: float) -> None:
         """Check a complete list of a namespace."""
