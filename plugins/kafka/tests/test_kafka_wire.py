@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import msgspec
 import pytest
 from aiokafka import errors as driver
@@ -22,7 +20,7 @@ from sfm_kafka.failures import failure, translated
 from sfm_kafka.lanes import Attempts, Lane
 from sfm_kafka.probe import _check
 from sfm_kafka.security import connection_options
-from sfm_kafka.wire import decode, record_of, whole
+from sfm_kafka.wire import decode, foreign, ours_of, record_of, whole
 
 
 def test_an_event_is_written_as_thin_cloudevents_json_with_its_namespace_as_key() -> None:
@@ -161,7 +159,7 @@ def test_our_own_errors_pass_unchanged() -> None:
 def test_a_lane_never_commits_past_what_is_not_done(data: st.DataObject) -> None:
     """In whatever order work is done, with gaps between offsets, the position is the first that is not done."""
     offsets = sorted(data.draw(st.sets(st.integers(0, 60), min_size=1, max_size=20)))
-    lane = Lane()
+    lane = Lane(0)
     for offset in offsets:
         lane.hand(offset)
     left, reached = set(offsets), -1
@@ -183,9 +181,8 @@ def test_attempts_are_counted_until_they_are_committed() -> None:
     assert attempts.next("g", 0, 5) == 1
 
 
-def test_a_record_without_headers_is_read() -> None:
-    """Any producer may write to the topic."""
-    from sfm_kafka.wire import headers_of
-
-    assert headers_of(SimpleNamespace(headers=())) == ()
-    assert headers_of(SimpleNamespace(headers=(("a", None),))) == (("a", b""),)
+def test_our_headers_are_told_from_those_of_others() -> None:
+    """Any producer may write to the topic, with headers that have no value, too."""
+    headers = [("traceparent", b"00-1"), ("sfm-group", b"index"), ("empty", None), ("sfm-error", None)]
+    assert ours_of(headers) == {"sfm-group": b"index", "sfm-error": b""}
+    assert foreign(headers) == (("traceparent", b"00-1"), ("empty", b""))

@@ -11,7 +11,8 @@ __all__ = ["Attempts", "Lane"]
 class Lane:
     """One partition in the hands of one member. Offsets may have gaps: what a broker removed, or never delivers."""
 
-    def __init__(self) -> None:
+    def __init__(self, partition: int) -> None:
+        self.name = str(partition)
         self._held: deque[int] = deque()
         self._done: set[int] = set()
         self._last = -1
@@ -27,14 +28,16 @@ class Lane:
         Returns:
             where the group now stands, the offset of the first event that is not done; None when that did not change.
         """
-        if not self._held or offset < self._held[0]:
+        held, done = self._held, self._done
+        if not held or offset < held[0]:
             return None
-        self._done.add(offset)
-        if offset != self._held[0]:
+        if offset != held[0]:
+            done.add(offset)
             return None
-        while self._held and self._held[0] in self._done:
-            self._done.discard(self._held.popleft())
-        return self._held[0] if self._held else self._last + 1
+        held.popleft()
+        while held and held[0] in done:
+            done.discard(held.popleft())
+        return held[0] if held else self._last + 1
 
     @property
     def busy(self) -> bool:

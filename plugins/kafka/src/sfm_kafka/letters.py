@@ -14,31 +14,38 @@ from sfm_core.ports.events import DeadLetter, Delivery
 from sfm_kafka.link import Link
 from sfm_kafka.publisher import Publisher
 from sfm_kafka.topics import look
-from sfm_kafka.wire import Header, Record, Token, decode, foreign, headers_of, text, whole
+from sfm_kafka.wire import Header, Record, Token, decode, foreign, ours_of, text, whole
 
 __all__ = ["Letters"]
 
-_OURS = tuple(Header)
 _STEP = 500
 _READING = 60.0
 
 
 class _Letter(Struct, frozen=True):
-    """A letter as it lies in the topic: where, when it came, and what it was."""
+    """A letter as it lies in the topic."""
 
-    at: TopicPartition
-    offset: int
-    when: int
-    token: Token
+    record: Any
+
+    @property
+    def at(self) -> TopicPartition:
+        """Its partition."""
+        return TopicPartition(self.record.topic, self.record.partition)
+
+    @property
+    def age(self) -> tuple[int, int, int]:
+        """What orders letters, the oldest first."""
+        return self.record.timestamp, self.record.partition, self.record.offset
 
     @property
     def letter(self) -> DeadLetter:
         """The letter as the port has it."""
-        named = dict(self.token.headers)
-        event = decode(self.token.value)
-        raw = None if event is not None else self.token.value or b""
-        delivery = Delivery(event, self.token, whole(named, Header.ATTEMPT) or 1, raw, text(named, Header.PARTITION))
-        return DeadLetter(text(named, Header.GROUP), delivery, text(named, Header.ERROR))
+        ours = ours_of(self.record.headers)
+        event = decode(self.record.value)
+        raw = None if event is not None else self.record.value or b""
+        attempt = whole(ours, Header.ATTEMPT) or 1
+        delivery = Delivery(event, Token(0, self.record), attempt, raw, text(ours, Header.PARTITION))
+        return DeadLetter(text(ours, Header.GROUP), delivery, text(ours, Header.ERROR))
 
 
 class _Read(Struct, frozen=True):
@@ -52,7 +59,7 @@ class _Read(Struct, frozen=True):
         """From where on each partition has to be read next time."""
         floors = dict(self.ends)
         for found in self.letters:
-            floors[found.at] = min(floors[found.at], found.offset)
+            floors[found.at] = min(floors[found.at], found.record.offset)
         return floors
 
 
@@ -79,17 +86,17 @@ class Letters:
         asked = {_place(group, letter) for letter in letters}
         async with self._reading(group) as reader:
             found = await _read(reader, group)
-            chosen = [one for one in found.letters if (one.at.partition, one.offset) in asked]
+            chosen = [one for one in found.letters if (one.record.partition, one.record.offset) in asked]
             await self._publisher.write([self._again(group, one) for one in chosen])
             await self._publisher.write([_resolution(group, one) for one in chosen])
             left = _Read(tuple(one for one in found.letters if one not in chosen), found.ends)
             await reader.commit(left.floors)
 
     def _again(self, group: str, found: _Letter) -> Record:
-        token = found.token
-        attempt = text(dict(token.headers), Header.ATTEMPT) or "1"
-        ours = ((Header.ONLY.value, group.encode()), (Header.ATTEMPT.value, attempt.encode()))
-        return Record(self._config.topic, token.key, token.value, (*foreign(token.headers, *_OURS), *ours))
+        record = found.record
+        attempt = whole(ours_of(record.headers), Header.ATTEMPT) or 1
+        ours = ((Header.ONLY.value, group.encode()), (Header.ATTEMPT.value, str(attempt).encode()))
+        return Record(self._config.topic, record.key, record.value, (*foreign(record.headers), *ours))
 
     @asynccontextmanager
     async def _reading(self, group: str) -> AsyncIterator[AIOKafkaConsumer]:
@@ -119,30 +126,24 @@ async def _read(reader: AIOKafkaConsumer, group: str) -> _Read:
     while [at for at, end in ends.items() if await reader.position(at) < end]:
         batches = await reader.getmany(timeout_ms=_STEP)
         for record in (one for batch in batches.values() for one in batch):
-            headers = headers_of(record)
-            named = dict(headers)
-            if text(named, Header.GROUP) != group:
+            ours = ours_of(record.headers)
+            if text(ours, Header.GROUP) != group:
                 continue
-            if Header.RESOLVED in named:
-                resolved.add((record.partition, whole(named, Header.RESOLVED)))
+            if Header.RESOLVED in ours:
+                resolved.add((record.partition, whole(ours, Header.RESOLVED)))
             else:
-                found[record.partition, record.offset] = _found(record, headers)
+                found[record.partition, record.offset] = _Letter(record)
     left = (one for place, one in found.items() if place not in resolved)
-    return _Read(tuple(sorted(left, key=lambda one: (one.when, one.at, one.offset))), ends)
-
-
-def _found(record: Any, headers: tuple[tuple[str, bytes], ...]) -> _Letter:
-    token = Token(0, record.partition, record.offset, record.key, record.value, headers)
-    return _Letter(TopicPartition(record.topic, record.partition), record.offset, record.timestamp, token)
+    return _Read(tuple(sorted(left, key=lambda one: one.age)), ends)
 
 
 def _resolution(group: str, found: _Letter) -> Record:
-    headers = ((Header.GROUP.value, group.encode()), (Header.RESOLVED.value, str(found.offset).encode()))
-    return Record(found.at.topic, found.token.key, b"", headers, found.at.partition)
+    headers = ((Header.GROUP.value, group.encode()), (Header.RESOLVED.value, str(found.record.offset).encode()))
+    return Record(found.at.topic, found.record.key, b"", headers, found.at.partition)
 
 
 def _place(group: str, letter: DeadLetter) -> tuple[int, int]:
     token = letter.delivery.token
     if letter.group != group or not isinstance(token, Token):
         raise InvalidInput.of("letters", letter.group, f"dead letters of group {group}")
-    return token.partition, token.offset
+    return token.record.partition, token.record.offset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -14,11 +14,11 @@ from aiokafka import errors as driver
 
 from sfm_core.errors import BackendError, BackendUnavailable, InvalidInput
 from sfm_core.ports.events import Delivery
-from sfm_kafka.failures import failure, translated
+from sfm_kafka.failures import DRIVER_ERRORS, failure, translated
 from sfm_kafka.lanes import Attempts, Lane
 from sfm_kafka.link import Link
 from sfm_kafka.publisher import Publisher
-from sfm_kafka.wire import Header, Record, Token, decode, foreign, headers_of, text, whole
+from sfm_kafka.wire import Header, Record, Token, decode, foreign, ours_of, text, whole
 
 __all__ = ["KafkaSubscription"]
 
@@ -71,7 +71,7 @@ class KafkaSubscription:
         self._shares = _Shares(self)
         self._lanes: dict[int, Lane] = {}
         self._era = 0
-        self._unsent: dict[TopicPartition, int] = {}
+        self._unsent: dict[int, int] = {}
         self._sending: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._idle = asyncio.Event()
@@ -135,7 +135,7 @@ class KafkaSubscription:
         for delivery in deliveries:
             token = _token(delivery)
             if token.era == self._era:
-                self._finish(token.partition, token.offset)
+                self._finish(token.record.partition, token.record.offset)
         await self._send()
         if not self._busy:
             self._idle.set()
@@ -145,21 +145,21 @@ class KafkaSubscription:
         token = _token(delivery)
         if token.era != self._era:
             return
+        record = token.record
         ours = {
             Header.GROUP: self._group,
             Header.ERROR: error[:_ERROR_LENGTH],
-            Header.TOPIC: self._config.topic,
-            Header.PARTITION: str(token.partition),
-            Header.OFFSET: str(token.offset),
+            Header.TOPIC: record.topic,
+            Header.PARTITION: str(record.partition),
+            Header.OFFSET: str(record.offset),
             Header.TIME: datetime.now(UTC).isoformat(),
             Header.ATTEMPT: str(delivery.attempt),
         }
-        # The driver takes no other kind of text for a name.
+        # The driver takes no other kind of text for a name, and no record without key and value.
         headers = [(name.value, value.encode("utf-8", "backslashreplace")) for name, value in ours.items()]
-        # The driver takes no record without key and value.
-        value = b"" if token.key is None and token.value is None else token.value
-        letter = (*foreign(token.headers, Header.ONLY, *ours), *headers)
-        await self._publisher.write([Record(self._config.dead_letter_topic, token.key, value, letter)])
+        value = b"" if record.key is None and record.value is None else record.value
+        letter = (*foreign(record.headers), *headers)
+        await self._publisher.write([Record(self._config.dead_letter_topic, record.key, value, letter)])
         await self.commit([delivery])
 
     async def hand_over(self, shares: _Shares) -> None:
@@ -178,7 +178,7 @@ class KafkaSubscription:
     def begin_era(self, partitions: Iterable[int]) -> None:
         """Begin with a new share."""
         self._forget()
-        self._lanes = {partition: Lane() for partition in partitions}
+        self._lanes = {partition: Lane(partition) for partition in partitions}
         self._settled.set()
 
     @property
@@ -232,7 +232,7 @@ class KafkaSubscription:
                 batches = await consumer.getmany(timeout_ms=_ms(seconds), max_records=limit)
         except TimeoutError:
             return []
-        except driver.KafkaError as error:
+        except DRIVER_ERRORS as error:
             self._let_go()
             self._link.background.begin(consumer.stop())
             raise failure(error, "receive events") from None
@@ -242,28 +242,26 @@ class KafkaSubscription:
 
     def _delivery(self, record: Any) -> Delivery | None:
         """Hand out a record, unless it is not for this group or not of this era."""
-        lane = self._lanes.get(record.partition)
+        partition, offset = record.partition, record.offset
+        lane = self._lanes.get(partition)
         if lane is None:
             return None
-        lane.hand(record.offset)
-        headers = headers_of(record)
-        named = dict(headers)
-        if Header.ONLY in named and text(named, Header.ONLY) != self._group:
-            self._finish(record.partition, record.offset)
-            return None
-        attempt = (whole(named, Header.ATTEMPT) or 0) + self._attempts.next(
-            self._group, record.partition, record.offset
-        )
+        lane.hand(offset)
+        attempt = self._attempts.next(self._group, partition, offset)
+        # A replay has at least two headers of ours.
+        if len(record.headers) > 1 and (ours := ours_of(record.headers)):
+            if Header.ONLY in ours and text(ours, Header.ONLY) != self._group:
+                self._finish(partition, offset)
+                return None
+            attempt += whole(ours, Header.ATTEMPT) or 0
         event = decode(record.value)
-        token = Token(self._era, record.partition, record.offset, record.key, record.value, headers)
         raw = None if event is not None else record.value or b""
-        return Delivery(event, token, attempt, raw, str(record.partition))
+        return Delivery(event, Token(self._era, record), attempt, raw, lane.name)
 
     def _finish(self, partition: int, offset: int) -> None:
-        lane = self._lanes.get(partition)
-        position = lane.finish(offset) if lane is not None else None
+        position = self._lanes[partition].finish(offset)
         if position is not None:
-            self._unsent[TopicPartition(self._config.topic, partition)] = position
+            self._unsent[partition] = position
 
     async def _send(self) -> None:
         """Commit what is done."""
@@ -278,21 +276,22 @@ class KafkaSubscription:
             if era == self._era:
                 self._unsent = unsent | self._unsent
             raise
-        for at, position in unsent.items():
-            self._attempts.forget(self._group, at.partition, position)
+        for partition, position in unsent.items():
+            self._attempts.forget(self._group, partition, position)
 
-    async def _committed(self, consumer: AIOKafkaConsumer, positions: dict[TopicPartition, int]) -> None:
+    async def _committed(self, consumer: AIOKafkaConsumer, positions: Mapping[int, int]) -> None:
         """Commit positions, unless they are of shares that moved on.
 
         The driver tries for ever. What it is still trying when the time is up is not broken off, for it would complain, but no
         second attempt is begun beside it.
         """
         seconds = self._config.request_timeout
+        offsets = {TopicPartition(self._config.topic, number): position for number, position in positions.items()}
         if self._sending is not None:
             await asyncio.wait({self._sending}, timeout=seconds)
             if not self._sending.done():
                 raise TimeoutError
-        self._sending = self._link.background.begin(consumer.commit(positions))
+        self._sending = self._link.background.begin(consumer.commit(offsets))
         await asyncio.wait({self._sending}, timeout=seconds)
         if not self._sending.done():
             raise TimeoutError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from sfm_core.model.event import Event
 
-__all__ = ["Header", "Record", "Token", "decode", "foreign", "headers_of", "record_of", "text", "whole"]
+__all__ = ["Header", "Record", "Token", "decode", "foreign", "ours_of", "record_of", "text", "whole"]
 
 
 class Header(StrEnum):
@@ -37,6 +37,7 @@ class Header(StrEnum):
     """The topic the event lay in."""
 
 
+_OURS = "sfm-"
 _CONTENT_TYPE = ("content-type", b"application/cloudevents+json")
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Event)
@@ -55,14 +56,10 @@ class Record(Struct, frozen=True):
 
 
 class Token(Struct, frozen=True):
-    """Where a delivery came from and what it was: in which `era` of its member it was handed out, and the whole record."""
+    """Where a delivery came from: in which `era` of its member it was handed out, and the driver's record of it."""
 
     era: int
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
+    record: Any
 
 
 def record_of(event: Event, topic: str) -> Record:
@@ -91,12 +88,11 @@ def whole(headers: Mapping[str, bytes], name: str) -> int | None:
     return int(found) if found.isascii() and found.isdigit() and len(found) < 19 else None
 
 
-def foreign(headers: Iterable[tuple[str, bytes]], *ours: str) -> Headers:
-    """Return the headers without those that are named."""
-    return tuple((name, value) for name, value in headers if name not in ours)
+def ours_of(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, bytes]:
+    """Return our headers by name."""
+    return {name: value or b"" for name, value in headers if name.startswith(_OURS)}
 
 
-def headers_of(record: Any) -> Headers:
-    """Return the headers of a record of the driver."""
-    found: Sequence[tuple[str, bytes | None]] = record.headers
-    return tuple((name, value or b"") for name, value in found)
+def foreign(headers: Iterable[tuple[str, bytes | None]]) -> Headers:
+    """Return the headers of others, in their order."""
+    return tuple((name, value or b"") for name, value in headers if not name.startswith(_OURS))
