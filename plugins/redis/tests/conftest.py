@@ -27,6 +27,7 @@ def config_of(url: str, **settings: object) -> RedisConfig:
         "prefix": f"test-{uuid4().hex}",
         # The machine may be busy; what is proven is never how fast the server is.
         "timeout": 10.0,
+        "connect_timeout": 10.0,
     }
     return RedisConfig(**{**given, **settings})  # type: ignore[arg-type]
 

@@ -41,7 +41,7 @@ async def server(own_redis: RedisServer) -> AsyncIterator[RedisServer]:
 
 
 def at(server: RedisServer, **settings: object) -> RedisConfig:
-    return RedisConfig(port=server.port, **{"timeout": 10.0, **settings})  # type: ignore[arg-type]
+    return RedisConfig(port=server.port, **{"timeout": 10.0, "connect_timeout": 10.0, **settings})  # type: ignore[arg-type]
 
 
 @asynccontextmanager
@@ -226,7 +226,7 @@ async def stub(info: str) -> asyncio.Server:
 async def test_the_version_is_looked_at_when_the_cache_is_opened(info: str, told: str | None) -> None:
     """Redis before 6.2 and nodes of a cluster are refused; what does not say its version is taken."""
     async with await stub(info) as server:
-        config = RedisConfig(port=server.sockets[0].getsockname()[1], timeout=10.0)
+        config = RedisConfig(port=server.sockets[0].getsockname()[1], timeout=10.0, connect_timeout=10.0)
         if told is None:
             async with open_cache(config) as cache:
                 await cache.check()

@@ -55,7 +55,9 @@ async def port(own_redis: RedisServer, certificate: tuple[Path, Path]) -> AsyncI
 
 
 def at(port: int, **settings: object) -> RedisConfig:
-    return RedisConfig(**{"host": "localhost", "port": port, "tls": True, "timeout": 10.0, **settings})  # type: ignore[arg-type]
+    return RedisConfig(
+        **{"host": "localhost", "port": port, "tls": True, "timeout": 10.0, "connect_timeout": 10.0, **settings}
+    )  # type: ignore[arg-type]
 
 
 async def test_a_trusted_server_is_spoken_to(port: int, certificate: tuple[Path, Path]) -> None:

@@ -61,7 +61,7 @@ class RedisCache:
         name = self._key(key)
         start: Command = ("SET", name, 0, "PX", _milliseconds(ttl), "NX")
         # In one transaction the counter cannot expire or be evicted between the two and go on without an end.
-        answers = await self._link.ask_all([start, ("INCRBY", name, by)], atomic=True, repeat=False)
+        answers = await self._link.transact([start, ("INCRBY", name, by)])
         return int(answers[1])
 
     async def clear(self) -> None:

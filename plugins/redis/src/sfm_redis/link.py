@@ -1,19 +1,22 @@
-"""The way to the server: connections, time limits, the one repetition, the handshake."""
+"""The way to the server: requests, time limits, the one repetition, the handshake."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from redis import exceptions as driver
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from sfm_core.errors import BackendError, BackendUnavailable
 from sfm_redis.config import RedisConfig
 from sfm_redis.failures import DRIVER_ERRORS, failure, may_be_repeated
+from sfm_redis.lines import Lines
 
 __all__ = ["Command", "Link"]
 
@@ -27,37 +30,35 @@ _FORBIDDEN = (driver.NoPermissionError, driver.ResponseError)
 _T = TypeVar("_T")
 
 
-def _pool(config: RedisConfig) -> BlockingConnectionPool:
-    options: dict[str, Any] = {"connection_class": Connection}
-    if config.tls:
-        options = {
-            "connection_class": SSLConnection,
-            "ssl_cert_reqs": "required",
-            "ssl_check_hostname": True,
-            "ssl_ca_certs": _path(config.tls_ca_file),
-            "ssl_certfile": _path(config.tls_cert_file),
-            "ssl_keyfile": _path(config.tls_key_file),
-        }
-    return BlockingConnectionPool(
-        max_connections=config.connections,
-        # One time limit around the whole request (`Link.ask`) stands for those of waiting, writing and reading.
-        timeout=None,
-        socket_timeout=None,
-        socket_connect_timeout=config.connect_timeout,
-        # The driver would repeat ten times, and write repeated increments twice.
-        retry=Retry(NoBackoff(), 0),
+def _connecting(config: RedisConfig) -> Callable[[], Any]:
+    """Return what makes a connection."""
+    options: dict[str, Any] = {
+        "host": config.host,
+        "port": config.port,
+        "db": config.db,
+        "username": config.username,
+        "password": None if config.password is None else config.password.reveal(),
+        # One time limit around the whole request (`Link.ask`) stands for those of writing and reading.
+        "socket_timeout": None,
+        "socket_connect_timeout": config.connect_timeout,
+        # The driver would repeat ten times, and send increments twice.
+        "retry": Retry(NoBackoff(), 0),
         # RESP2 needs no HELLO, which old proxies do not know.
-        protocol=2,
-        host=config.host,
-        port=config.port,
-        db=config.db,
-        username=config.username,
-        password=None if config.password is None else config.password.reveal(),
-        **options,
-    )
+        "protocol": 2,
+    }
+    if not config.tls:
+        return partial(Connection, **options)
+    options |= {
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": True,
+        "ssl_ca_certs": _path(config.tls_ca_file),
+        "ssl_certfile": _path(config.tls_cert_file),
+        "ssl_keyfile": _path(config.tls_key_file),
+    }
+    return partial(SSLConnection, **options)
 
 
-def _path(path: object) -> str | None:
+def _path(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
@@ -66,8 +67,7 @@ class Link:
 
     def __init__(self, config: RedisConfig) -> None:
         self._config = config
-        self._pool = _pool(config)
-        self._client: Any = Redis(connection_pool=self._pool)
+        self._lines = Lines(_connecting(config), config.connections)
         self._greeted = False
         self._closed = False
 
@@ -77,43 +77,32 @@ class Link:
         Raises:
             BackendUnavailable, BackendError: as `sfm_redis.failures.failure` tells.
         """
-        return await self._bounded(lambda: self._client.execute_command(*command), repeat=True)
+        [answer] = await self.ask_all([command])
+        return answer
 
-    async def ask_all(self, commands: Sequence[Command], *, atomic: bool = False, repeat: bool = True) -> list[Any]:
-        """Send several commands at once and return their answers.
+    async def ask_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Send several commands that may safely run twice at once, and return their answers."""
+        return await self._bounded(partial(_repeated, partial(self._exchanged, commands)))
 
-        Args:
-            commands: what to send.
-            atomic: as one transaction (MULTI).
-            repeat: whether they may safely run twice.
-        """
+    async def transact(self, commands: Sequence[Command]) -> list[Any]:
+        """Have several commands run as one transaction, at most once, and return their answers."""
 
-        async def send() -> list[Any]:
-            async with self._client.pipeline(transaction=atomic) as pipeline:
-                for command in commands:
-                    pipeline.execute_command(*command)
-                # An error that the driver raised itself would quote the command.
-                answers: list[Any] = await pipeline.execute(raise_on_error=False)
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
-            return answers
+        async def run() -> list[Any]:
+            *_, answers = await self._exchanged([("MULTI",), *commands, ("EXEC",)])
+            return _sound(answers)
 
-        return await self._bounded(send, repeat=repeat)
+        return await self._bounded(run)
 
     async def greet(self) -> None:
         """Reach the server for the first time and see whether it can be used; later calls do nothing."""
-
-        async def nothing() -> None: ...
-
-        await self._bounded(nothing, repeat=True)
+        await self._bounded(partial(asyncio.sleep, 0))
 
     async def close(self) -> None:
         """Close all connections."""
         self._closed = True
-        await self._pool.disconnect()
+        await self._lines.close()
 
-    async def _bounded(self, request: Callable[[], Awaitable[_T]], *, repeat: bool) -> _T:
+    async def _bounded(self, request: Callable[[], Awaitable[_T]]) -> _T:
         """Run `request` within the time limit, after the handshake if that has not been yet."""
         if self._closed:
             raise BackendUnavailable("redis/cache: is closed")
@@ -121,25 +110,33 @@ class Link:
             async with asyncio.timeout(self._config.timeout):
                 if not self._greeted:
                     await _repeated(self._handshake)
-                return await (_repeated(request) if repeat else request())
+                return await request()
         except DRIVER_ERRORS as error:
             told = failure(error, self._config)
             if isinstance(error, driver.ReadOnlyError):
                 # After a failover the name may lead to another server already.
-                await self._pool.disconnect(inuse_connections=False)
+                await self._lines.drop()
         # Raised out here so that the driver's error, which may quote keys and values, is not its context.
         raise told
 
+    async def _exchanged(self, commands: Sequence[Command]) -> list[Any]:
+        async with self._lines.lent() as line:
+            await line.send_packed_command(line.pack_commands(commands))
+            # All of them are read before one is raised: the next caller must find the connection silent.
+            answers = [await _answer(line) for _ in commands]
+        return _sound(answers)
+
     async def _handshake(self) -> None:
-        await self._client.ping()
+        await self._exchanged([("PING",)])
         try:
-            server = await self._client.info("server")
+            [told] = await self._exchanged([("INFO", "server")])
         except driver.ResponseError as error:
             if type(error) not in _FORBIDDEN:
                 raise
             # Managed servers may forbid INFO: what can be done with this one shows when it is done.
-            server = {}
-        version = str(server.get("redis_version", ""))
+            told = b""
+        server = dict(line.split(":", 1) for line in told.decode(errors="replace").splitlines() if ":" in line)
+        version = server.get("redis_version", "")
         if _numbers(version) and _numbers(version) < _OLDEST:
             oldest = ".".join(map(str, _OLDEST))
             raise BackendError(
@@ -160,6 +157,21 @@ async def _repeated(request: Callable[[], Awaitable[_T]]) -> _T:
         if not may_be_repeated(error):
             raise
     return await request()
+
+
+async def _answer(line: Any) -> Any:
+    try:
+        return await line.read_response()
+    except driver.ResponseError as error:
+        return error
+
+
+def _sound(answers: list[Any]) -> list[Any]:
+    """Return `answers`, or raise the first that is an error."""
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 def _numbers(version: str) -> tuple[int, ...]:
