@@ -191,11 +191,11 @@ async def _events(fleet: Fleet, oracle: Oracle) -> tuple[list[str], int]:
             missing, more = wanted - set(events), set(events) - wanted
             found.append(f"events: of {namespace} missing {sorted(missing)[:5]}, never acknowledged {sorted(more)[:5]}")
         repeats += len(events) - len(set(events))
-        found += [f"events: {namespace}: {text}" for text in _disorder([event[0] for event in events])]
+        found += [f"events: {namespace}: {text}" for text in disorder([event[0] for event in events])]
     return found, repeats
 
 
-def _disorder(sequences: list[int]) -> list[str]:
+def disorder(sequences: list[int]) -> list[str]:
     """Return where an order is other than ascending apart from whole repeats: a step back, and from there all again."""
     known = {sequence: place for place, sequence in enumerate(sorted(set(sequences)))}
     places = [known[sequence] for sequence in sequences]
