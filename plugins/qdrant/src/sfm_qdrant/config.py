@@ -46,7 +46,7 @@ class QdrantConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tls_ca_file: Path | None = None
     collection: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "sfm_memories"
     timeout: _Seconds = 2.0
-    write_timeout: _Seconds = 20.0
+    write_timeout: _Seconds = 10.0
     connections: Annotated[int, Meta(ge=1, le=1000)] = 16
     batch_bytes: Annotated[int, Meta(ge=10_000, le=32_000_000)] = 8_000_000
     average_terms: Annotated[float, Meta(gt=0)] = 20.0

@@ -4,28 +4,66 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from sfm_core.errors import BackendError, BackendUnavailable, SfmError
 
-__all__ = ["NAME", "Missing", "bounded", "repeated", "translated"]
+__all__ = ["NAME", "Missing", "Patience", "Silent", "bounded", "repeated", "translated"]
 
 NAME = "qdrant/vectors"
 
 T = TypeVar("T")
 
 _PAUSE = 0.05
+_LULL = 0.5
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
-_DOWN = frozenset(
-    {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNKNOWN"}
-)
+_DOWN = frozenset({"CANCELLED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNKNOWN"})
 _LOCAL = (ValueError, KeyError, TypeError, AssertionError, RuntimeError, OSError)
 
 
 class Missing(BackendUnavailable):
     """The collection is not there (any more)."""
+
+
+class Silent(BackendUnavailable):
+    """There was no answer in time."""
+
+
+class Patience:
+    """Spares callers the timeout of a server that is known to be silent: one asks, the others fail at once until it answers."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    async def run(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """Return what `call` returns.
+
+        Args:
+            call: raises `Silent` when there was no answer in time.
+            seconds: about how long that takes.
+
+        Raises:
+            Silent: there was none, or shortly before there was none.
+        """
+        known = self._until > 0.0
+        if time.monotonic() < self._until:
+            raise Silent(f"{NAME}: no answer in time a moment ago")
+        if known:
+            self._until = time.monotonic() + seconds + _LULL
+        try:
+            result = await call()
+        except Silent:
+            self._until = time.monotonic() + _LULL
+            raise
+        except BaseException:
+            # It answered, if only with an error, or nobody waits for the answer any more.
+            self._until = 0.0
+            raise
+        self._until = 0.0
+        return result
 
 
 class _Broken(BackendUnavailable):
@@ -37,7 +75,7 @@ def translated(error: Exception) -> SfmError:
     if isinstance(error, SfmError):
         return error
     if isinstance(error, TimeoutError):
-        return BackendUnavailable(f"{NAME}: no answer in time")
+        return Silent(f"{NAME}: no answer in time")
     causes = list(_chain(error))
     for cause in causes:
         known = _from_http(cause) or _from_grpc(cause)
@@ -63,7 +101,7 @@ def _from_http(error: BaseException) -> SfmError | None:
     from qdrant_client.http.exceptions import UnexpectedResponse
 
     if isinstance(error, httpx.TimeoutException):
-        return BackendUnavailable(f"{NAME}: no answer in time")
+        return Silent(f"{NAME}: no answer in time")
     if isinstance(error, httpx.TransportError):
         return _Broken(f"{NAME}: cannot be reached, {type(error).__name__}")
     if isinstance(error, json.JSONDecodeError):
@@ -94,6 +132,8 @@ def _from_grpc(error: BaseException) -> SfmError | None:
     name = getattr(code, "name", "UNKNOWN")
     if name == "UNAVAILABLE":
         return _Broken(f"{NAME}: cannot be reached over gRPC")
+    if name == "DEADLINE_EXCEEDED":
+        return Silent(f"{NAME}: no answer in time")
     if name in _DOWN:
         return BackendUnavailable(f"{NAME}: gRPC answered {name}")
     if name == "NOT_FOUND":

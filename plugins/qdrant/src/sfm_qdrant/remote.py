@@ -16,7 +16,7 @@ from sfm_core.ports.vectors import Space
 from sfm_qdrant.conditions import Condition
 from sfm_qdrant.config import QdrantConfig
 from sfm_qdrant.engine import Ask, Found, Row
-from sfm_qdrant.failures import Missing, bounded, repeated
+from sfm_qdrant.failures import Missing, Patience, bounded, repeated
 from sfm_qdrant.layout import MARK_ID
 from sfm_qdrant.requests import filter_of, found_in, query_of, upserts
 from sfm_qdrant.schema import Schema
@@ -48,6 +48,7 @@ class RemoteEngine:
         self._version: tuple[int, int] | None = None
         self._meeting = asyncio.Lock()
         self._writing = asyncio.Lock()
+        self._patience = Patience()
         params = models.SearchParams(hnsw_ef=config.search_ef, exact=config.exact)
         self._params = params if config.exact or config.search_ef else None
 
@@ -73,7 +74,7 @@ class RemoteEngine:
 
     async def write(self, rows: Sequence[Row], *, deletions: bool) -> None:
         """Store rows, in requests below the server's size limit: see `Engine`."""
-        version = await self.meet()
+        version = await self._patience.run(self.meet, self._config.timeout)
         for part in _parts(rows, self._config.batch_bytes):
             if version >= _CONDITIONAL:
                 operations = upserts(part, deletions=deletions, guarded=True)
@@ -121,9 +122,7 @@ class RemoteEngine:
 
     async def clear(self, space: Space | None) -> None:
         """Build an empty collection, switch the alias to it in one step, and drop the one that it replaces."""
-        await self.meet()
-        async with bounded(self._config.write_timeout):
-            await self._schema.replace(space)
+        await self._do(lambda: self._schema.replace(space), self._config.write_timeout, again=False)
 
     async def check(self) -> None:
         """Read the point that tells what the index is."""
@@ -139,14 +138,18 @@ class RemoteEngine:
             await self._client.close()
 
     async def _do(self, call: Callable[[], Awaitable[T]], seconds: float | None = None, *, again: bool = True) -> T:
-        await self.meet()
+        most = seconds or self._config.timeout
 
         async def once() -> T:
-            async with bounded(seconds or self._config.timeout):
+            async with bounded(most):
                 return await call()
 
-        try:
+        async def asked() -> T:
+            await self.meet()
             return await (repeated(once) if again else once())
+
+        try:
+            return await self._patience.run(asked, most)
         except Missing:
             self._version = None
             raise

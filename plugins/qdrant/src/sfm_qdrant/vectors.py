@@ -21,7 +21,7 @@ from sfm_qdrant.words import Question, read_query, weigh
 __all__ = ["QdrantVectors"]
 
 _COSINE_DIGITS, _SCORE_DIGITS = 6, 5  # single precision differs behind them between equal points; ties are by id
-_AHEAD = 16
+_AHEAD = 4
 """So many more are fetched than asked for, so that ties at the edge can be told."""
 _MOST_TIES = 1000
 _GROWTH = 4
