@@ -1,12 +1,13 @@
 """The word search: BM25 by the port's formula, computed by the server over an inverted index of opaque terms.
 
-Two steps: how many memories the scope has and how many of them hold each term; then the score of every memory that holds one
-of the rarest terms, by all terms. When what is left out could still reach the best `limit` (the sum of the most that the
-common terms can give is above the last score), the second step is repeated with more of the terms (MaxScore: Turtle, Flood,
-"Query evaluation: strategies and optimizations", 1995). So the answer is exact, and common words cost little beside rare ones.
+Three steps. How many memories the scope has and how many of them hold each term. The score, by all terms, of every memory that
+holds one of the rarest terms. Then of those that hold so many of the common terms that they could still be among the best
+`limit` (MaxScore: Turtle, Flood, "Query evaluation: strategies and optimizations", 1995). So common words cost little beside
+rare ones, and the answer is exact, but for two bounds on large scopes:
 
-In a scope of more than `LARGE` memories the figures of the first step are kept for `LASTING` seconds; with them scores may be
-off by what was written since then, never the set of memories that are found.
+* In a scope of more than `LARGE` memories the large figures of the first step are kept for `LASTING` seconds: scores may be
+  off by what was written since then; what is found is not.
+* When the rare words do not fill the answer, memories that hold nothing but common words are scored up to `MOST` of them.
 """
 
 from __future__ import annotations
@@ -29,23 +30,26 @@ from sfm_postgres.keys import scope_key, term_key
 from sfm_postgres.lists import COLUMNS
 from sfm_postgres.rows import live, within
 
-__all__ = ["LARGE", "LASTING", "TextSearch"]
+__all__ = ["LARGE", "LASTING", "MOST", "TextSearch"]
 
 K1 = 0.9
 B = 0.25
 LARGE = 20_000
 LASTING = 60.0
+MOST = 20_000
 _FIRST = 2_000
 """Memories that are scored at first, at most, unless the rarest term alone has more."""
-_FURTHER = 8
+_MOST_SETS = 24
+_WORTH_KEEPING = 500
 _MOST_KEPT = 20_000
 
 _SIZE = f"""SELECT 0, count(*), coalesce(sum(m.length), 0)::bigint FROM {{s}}.memories m
     WHERE <within> AND {live("m")}"""  # noqa: S608 - constants only, as below
 _HOLDING = f"""SELECT 1, t.term, (SELECT count(*) FROM {{s}}.memories m WHERE m.terms @> <terms> AND {live("m")})
     FROM unnest(%s::bigint[]) AS t (term)"""  # noqa: S608
-_RANK = """SELECT m.id, <score> AS score FROM {s}.memories m WHERE <found> AND <live> AND <condition>
-    ORDER BY score DESC, m.id LIMIT %s"""
+_RANK = f"""SELECT m.id, <score> AS score FROM (SELECT m.id, m.terms, m.length FROM {{s}}.memories m
+        WHERE <found> AND {live("m")} AND <condition> LIMIT {MOST}) m
+    ORDER BY score DESC, m.id LIMIT %s"""  # noqa: S608
 
 
 class _Size(Struct, frozen=True):
@@ -62,6 +66,17 @@ class _Part(Struct, frozen=True):
     key: int
     most: float
     holding: int
+
+
+class _Asked(Struct, frozen=True):
+    """What does not change between the steps of a search."""
+
+    scope: Scope
+    parts: Sequence[_Part]
+    size: _Size
+    filter: Filter | None
+    limit: int
+    now: datetime
 
 
 class TextSearch:
@@ -81,15 +96,17 @@ class TextSearch:
             return []
         size, holding = await self._figures(scope, keys, now)
         parts = _parts(query, size, holding)
-        taken, budget = 0, _FIRST
-        hits: list[TextHit] = []
-        while taken < len(parts):
-            taken = _enough(parts, taken, budget)
-            hits = await self._rank(scope, parts, taken, size, filter=filter, limit=limit, now=now)
-            if len(hits) == limit and hits[-1].score >= _most(parts[taken:]):
-                break
-            budget *= _FURTHER
-        return hits
+        if not parts:
+            return []
+        ask = _Asked(scope, parts, size, filter, limit, now)
+        taken = _enough(parts)
+        found = await self._rank(ask, [[part.key] for part in parts[:taken]])
+        rest = parts[taken:]
+        least = min(found.values()) if len(found) == limit else 0.0
+        if rest and least < _most(rest):
+            found |= await self._rank(ask, _sets(rest, least))
+        best = sorted(found.items(), key=lambda hit: (-hit[1], hit[0]))
+        return [TextHit(id, score) for id, score in best[:limit]]
 
     async def _figures(self, scope: Scope, keys: Sequence[int], now: datetime) -> tuple[_Size, Mapping[int, int]]:
         """Return how large the scope is and how many memories hold each of `keys`, in one round trip at most."""
@@ -127,32 +144,18 @@ class TextSearch:
         if measured is not None:
             self._sizes[scope] = (until, measured)
         for key, count in counts.items():
-            self._holding[scope, key] = (until, count)
+            if count >= _WORTH_KEEPING:  # a term that nothing held may be held a moment later
+                self._holding[scope, key] = (until, count)
 
-    async def _rank(
-        self,
-        scope: Scope,
-        parts: Sequence[_Part],
-        taken: int,
-        size: _Size,
-        *,
-        filter: Filter | None,
-        limit: int,
-        now: datetime,
-    ) -> list[TextHit]:
-        """Score the memories that hold one of the first `taken` parts."""
-        found = "m.terms && %s::bigint[]"
-        values: list[Any] = [numbers(part.key for part in parts[:taken])]
-        if not _is_all(scope):
-            found = f"m.terms @> ARRAY[%s::bigint] AND {found}"
-            values = [scope_key(scope), *values]
-        condition, more = compile_filter(filter, COLUMNS)
-        score, constants = _score(parts, size)
-        sql = _RANK.replace("<score>", score).replace("<found>", found).replace("<live>", live("m"))
-        rows = await self._database.rows(
-            sql.replace("<condition>", condition), [*constants, *values, now, *more, limit]
-        )
-        return [TextHit(id, score) for id, score in rows]
+    async def _rank(self, ask: _Asked, sets: Sequence[Sequence[int]]) -> dict[str, float]:
+        """Score the memories that hold all keys of one of `sets`; return the best."""
+        found, values = _holding_one(sets)
+        if not _is_all(ask.scope):
+            found, values = f"m.terms @> ARRAY[%s::bigint] AND {found}", [scope_key(ask.scope), *values]
+        condition, more = compile_filter(ask.filter, COLUMNS)
+        score, constants = _score(ask.parts, ask.size)
+        sql = _RANK.replace("<score>", score).replace("<found>", found).replace("<condition>", condition)
+        return dict(await self._database.rows(sql, [*constants, *values, ask.now, *more, ask.limit]))
 
 
 def _is_all(scope: Scope) -> bool:
@@ -175,17 +178,46 @@ def _parts(query: TextQuery, size: _Size, holding: Mapping[int, int]) -> list[_P
     return sorted(parts.values(), key=lambda part: (part.holding, part.key, part.group))
 
 
-def _enough(parts: Sequence[_Part], taken: int, budget: int) -> int:
-    """Return how many parts to look memories up by: one more at least, and as many as hold `budget` memories together."""
-    taken += 1
-    count = sum(part.holding for part in parts[:taken])
-    while taken < len(parts) and count + parts[taken].holding <= budget:
+def _enough(parts: Sequence[_Part]) -> int:
+    """Return how many parts to look memories up by at first: one at least, and as many as hold `_FIRST` memories together."""
+    taken, count = 1, parts[0].holding
+    while taken < len(parts) and (parts[taken].key == parts[taken - 1].key or count + parts[taken].holding <= _FIRST):
         count += parts[taken].holding
         taken += 1
-    # Another group's part with the same term costs nothing.
-    while taken < len(parts) and parts[taken].key == parts[taken - 1].key:
-        taken += 1
     return taken
+
+
+def _sets(parts: Sequence[_Part], least: float) -> list[list[int]]:
+    """Return sets of keys such that every memory that can reach `least` by `parts` alone holds all of one set."""
+    sets: list[list[int]] = []
+
+    def extend(chosen: list[_Part], left: Sequence[_Part]) -> bool:
+        if sum(part.most for part in chosen) > least:
+            sets.append([part.key for part in chosen])
+            return len(sets) <= _MOST_SETS
+        for place, part in enumerate(left):
+            further = [other for other in left[place + 1 :] if other.group != part.group]
+            if sum(one.most for one in chosen) + part.most + _most(further) <= least:
+                continue
+            if not extend([*chosen, part], further):
+                return False
+        return True
+
+    if not extend([], sorted(parts, key=lambda part: -part.most)) or [] in sets:
+        return [[part.key] for part in parts]
+    return sets
+
+
+def _holding_one(sets: Sequence[Sequence[int]]) -> tuple[str, list[Any]]:
+    """Return the SQL test that row `m` holds all keys of one of `sets`, with its values."""
+    single = [keys[0] for keys in sets if len(keys) == 1]
+    tests = ["m.terms && %s::bigint[]"] if single else []
+    values = [numbers(single)] if single else []
+    for keys in sets:
+        if len(keys) > 1:
+            tests.append("m.terms @> %s::bigint[]")
+            values.append(numbers(keys))
+    return f"({' OR '.join(tests)})", list(values)
 
 
 def _most(parts: Sequence[_Part]) -> float:

@@ -1,0 +1,100 @@
+"""Erased is gone: no live row of any table holds it, and no vocabulary word that only it held."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from sfm_core.model.memory import Memory
+from sfm_core.plugins.types import OpenContext
+from sfm_core.ports.writes import Idempotency
+from sfm_core.testing.build import HERE, NOW, at, erase, new_id, operation, put, remove, replacing, revive, store, tie
+from sfm_core.testing.servers.postgres import PostgresAt
+from sfm_postgres.config import PostgresConfig
+from sfm_postgres.storage import PostgresStorage, open_storage
+
+
+@pytest.fixture
+def reader(postgres_server: PostgresAt) -> Iterator[psycopg.Connection]:
+    """A bare connection."""
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        yield connection
+
+
+def rows_with(reader: psycopg.Connection, config: PostgresConfig, secrets: list[str]) -> list[str]:
+    """Return the tables with a live row whose text holds one of `secrets`."""
+    tables = reader.execute(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", [config.schema]
+    ).fetchall()
+    found = []
+    for (table,) in tables:
+        query = f"SELECT t::text FROM {config.schema}.{table} t".encode()
+        if any(secret in text for (text,) in reader.execute(query) for secret in secrets):
+            found.append(table)
+    return sorted(found)
+
+
+def secret_fields(secrets: list[str]) -> dict[str, object]:
+    """Return the fields of a memory that says `secrets` wherever something can be said."""
+    return {
+        "payload": {"k": [secrets[1], {secrets[2]: 1}]},
+        "author": secrets[3],
+        "tags": (secrets[4],),
+        "thread": secrets[5],
+        "position": 1,
+        "source": secrets[6],
+    }
+
+
+async def test_no_live_row_holds_what_was_erased(
+    storage: PostgresStorage, config: PostgresConfig, reader: psycopg.Connection
+) -> None:
+    """Content, payload, author, tags, thread, source, link metadata, words: of the newest version and of the history."""
+    secrets = [f"zq{new_id().replace('-', '')}{n}" for n in range(9)]
+    claim = Idempotency(scope="me", key="k", request=b"r", now=NOW, expires_at=at(9999))
+    keyed = await storage.apply([put(f"tell {secrets[0]}", **secret_fields(secrets))], idempotency=claim)
+    assert isinstance(keyed, list)
+    one: Memory = keyed[0].memory  # type: ignore[union-attr]
+    [other] = await store(storage, put("a memory that stays"))
+    start = operation()
+    op = start.operation.id
+    await store(storage, tie(one, other, relation=secrets[7], metadata={"m": secrets[7]}), start)
+    [two] = await store(storage, replacing(one, content=f"now {secrets[8]}", payload={}))
+    await store(storage, remove(two, operation=op, time=at(2)), revive(two, op, time=at(3)))
+    assert "memories" in rows_with(reader, config, secrets)
+    await store(storage, erase(two, time=at(4)))
+    assert rows_with(reader, config, secrets) == []
+    assert {word for word, _ in await storage.words(HERE)} == {"a", "memory", "that", "stays"}
+
+
+async def test_what_is_created_and_erased_in_one_call_leaves_nothing(
+    storage: PostgresStorage, config: PostgresConfig, reader: psycopg.Connection
+) -> None:
+    """Not even a word."""
+    secrets = [f"zq{new_id().replace('-', '')}{n}" for n in range(9)]
+    write = put(f"tell {secrets[0]}", **secret_fields(secrets))
+    await store(storage, write, erase(write.memory))
+    assert rows_with(reader, config, secrets) == []
+    assert await storage.erased([write.memory.id]) == {write.memory.id}
+
+
+async def test_racing_erasures_of_the_last_holders_leave_no_word(config: PostgresConfig) -> None:
+    """Two processes erase the two memories that hold a word: it goes, whoever comes last."""
+    async with open_storage(config, OpenContext()) as first, open_storage(config, OpenContext()) as second:
+        for number in range(8):
+            one, two = await store(first, put(f"word{number} mine"), put(f"word{number} yours"))
+            await asyncio.gather(store(first, erase(one)), store(second, erase(two)))
+        assert await first.words(HERE) == []
+
+
+async def test_a_word_that_was_erased_elsewhere_comes_back_with_its_next_memory(config: PostgresConfig) -> None:
+    """A process that knew it as stored learns that it is not."""
+    async with open_storage(config, OpenContext()) as first, open_storage(config, OpenContext()) as second:
+        [one] = await store(first, put("secret tea"))
+        await store(second, erase(one))
+        assert await first.words(HERE) == []
+        await store(first, put("secret tea again"))
+        assert sorted(word for word, _ in await second.words(HERE)) == ["again", "secret", "tea"]
