@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
-from sfm_core.errors import BackendError, BackendUnavailable
+from sfm_core.errors import BackendError
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import ALL
 from sfm_core.ports.embedding import Embedding
@@ -144,12 +144,12 @@ class Projection:
         """Return memories with their vectors; a text that the embedder refuses among others is left out, and logged.
 
         Raises:
-            BackendError: it refuses all of them, or is down, or refuses one and `strict` is set.
+            BackendError: it refuses all of them, or one and `strict` is set.
         """
         try:
             return list(zip(texts, await self._vectors_of(texts), strict=True))
-        except BackendError as error:
-            if strict or len(texts) == 1 or isinstance(error, BackendUnavailable):
+        except BackendError:
+            if strict or len(texts) == 1:
                 raise
         done: list[tuple[Memory, _Row]] = []
         refused: list[tuple[Memory, BackendError]] = []
