@@ -114,7 +114,7 @@ class Consumer:
         while not self._stopping.is_set():
             patience = min(_PATIENCE, max(self._due - loop.time(), _SHORTEST_LOOK))
             deliveries = await member.receive(limit=self._batch, timeout=patience)
-            self.paused = None
+            self._note_work()
             self._rejoin.reset()
             if deliveries:
                 await self._handle(member, deliveries)
@@ -215,7 +215,7 @@ class Consumer:
                 self._note_pause(error)
                 await self._rest(backoff.pause())
             else:
-                self.paused = None
+                self._note_work()
                 return result
 
     async def _report(self) -> None:
@@ -229,6 +229,11 @@ class Consumer:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
+
+    def _note_work(self) -> None:
+        if self.paused is not None:
+            _log.info("consumer goes on")
+        self.paused = None
 
     def _note_pause(self, error: SfmError) -> None:
         if self.paused is None:

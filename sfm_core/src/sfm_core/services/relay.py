@@ -89,6 +89,8 @@ class Relay:
                     self._note_failure(error)
                     await asyncio.sleep(backoff.pause())
                     continue
+                if self.failing is not None:
+                    _log.info("relay goes on")
                 self.failing = None
                 backoff.reset()
                 if done:
