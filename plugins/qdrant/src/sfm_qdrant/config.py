@@ -32,6 +32,7 @@ class QdrantConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         write_timeout: seconds that a batch of points may take.
         connections: most HTTP connections of one process.
         batch_bytes: about how large one request of points may be; the server's own bound is 32 MB by default.
+        shards, replicas: of a collection when it is made, on a cluster. None: the server's default.
         average_terms: how many index terms a memory has on average, for the length normalisation of BM25.
         exact: search without the graph: exact, and slower in large namespaces.
         search_ef: how much of the graph a search looks at; more is more exact and slower. None: the server's default.
@@ -49,6 +50,8 @@ class QdrantConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     write_timeout: _Seconds = 10.0
     connections: Annotated[int, Meta(ge=1, le=1000)] = 16
     batch_bytes: Annotated[int, Meta(ge=10_000, le=32_000_000)] = 8_000_000
+    shards: Annotated[int, Meta(ge=1)] | None = None
+    replicas: Annotated[int, Meta(ge=1)] | None = None
     average_terms: Annotated[float, Meta(gt=0)] = 20.0
     exact: bool = False
     search_ef: Annotated[int, Meta(ge=1)] | None = None

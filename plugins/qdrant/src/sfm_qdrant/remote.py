@@ -44,7 +44,7 @@ class RemoteEngine:
         self._client = client
         self._config = config
         self._alias = config.collection
-        self._schema = Schema(client, config.collection, context)
+        self._schema = Schema(client, config, context)
         self._version: tuple[int, int] | None = None
         self._meeting = asyncio.Lock()
         self._writing = asyncio.Lock()

@@ -101,7 +101,7 @@ def _words(vector: Any) -> Sparse | None:
     return None if words is None else Sparse(list(words.indices), list(words.values))
 
 
-def collection(space: Space | None) -> dict[str, Any]:
+def collection(space: Space | None, *, shards: int | None = None, replicas: int | None = None) -> dict[str, Any]:
     """Return how a collection is created: vectors of the space, words, and a graph for each tenant instead of one for all."""
     dense = {} if space is None else {DENSE: models.VectorParams(size=space.dimension, distance=models.Distance.COSINE)}
     return {
@@ -109,6 +109,8 @@ def collection(space: Space | None) -> dict[str, Any]:
         "sparse_vectors_config": {WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)},
         "hnsw_config": models.HnswConfigDiff(m=0, payload_m=16),
         "on_disk_payload": True,
+        "shard_number": shards,
+        "replication_factor": replicas,
     }
 
 

@@ -11,6 +11,7 @@ from qdrant_client import AsyncQdrantClient, models
 from sfm_core.errors import ConfigError
 from sfm_core.plugins.types import OpenContext
 from sfm_core.ports.vectors import Space
+from sfm_qdrant.config import QdrantConfig
 from sfm_qdrant.engine import DENSE, Row
 from sfm_qdrant.layout import MARK_ID, another_space, generation, mark, name_for, not_ours, space_in, too_old
 from sfm_qdrant.payload import INDEXES
@@ -30,9 +31,10 @@ def _read(told: str) -> tuple[int, int]:
 class Schema:
     """What must be on the server before the first point."""
 
-    def __init__(self, client: AsyncQdrantClient, alias: str, context: OpenContext) -> None:
+    def __init__(self, client: AsyncQdrantClient, config: QdrantConfig, context: OpenContext) -> None:
         self._client = client
-        self._alias = alias
+        self._config = config
+        self._alias = config.collection
         self._context = context
         self._space = context.space
 
@@ -86,7 +88,8 @@ class Schema:
     async def _build(self, name: str, space: Space | None, version: tuple[int, int]) -> None:
         if not await self._client.collection_exists(name):
             try:
-                await self._client.create_collection(name, **collection(space))
+                made = collection(space, shards=self._config.shards, replicas=self._config.replicas)
+                await self._client.create_collection(name, **made)
             except Exception:
                 if not await self._client.collection_exists(name):
                     raise
