@@ -21,6 +21,7 @@ from sfm_kafka.events import KafkaEvents, open_events
 
 NAMESPACES = [f"bench/agent-{n}" for n in range(100)]
 OURS, BARE = "bench.ours", "bench.bare"
+HEADERS = [("content-type", b"application/cloudevents+json")]
 STEP = 500
 
 
@@ -29,7 +30,8 @@ def bare_publish(producer: Any) -> Callable[[list[Event]], Awaitable[None]]:
 
     async def publish(events: list[Event]) -> None:
         sent = [
-            await producer.send(BARE, msgspec.json.encode(event), event.data.namespace.encode()) for event in events
+            await producer.send(BARE, msgspec.json.encode(event), event.data.namespace.encode(), headers=HEADERS)
+            for event in events
         ]
         await asyncio.gather(*sent)
 

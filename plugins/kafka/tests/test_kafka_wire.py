@@ -17,7 +17,7 @@ from sfm_core.testing.events import change_events
 from sfm_kafka import plugin
 from sfm_kafka.config import KafkaConfig
 from sfm_kafka.failures import failure, translated
-from sfm_kafka.lanes import Attempts, Lane
+from sfm_kafka.lanes import Lane
 from sfm_kafka.probe import _check
 from sfm_kafka.security import connection_options
 from sfm_kafka.wire import decode, foreign, ours_of, record_of, whole
@@ -159,7 +159,7 @@ def test_our_own_errors_pass_unchanged() -> None:
 def test_a_lane_never_commits_past_what_is_not_done(data: st.DataObject) -> None:
     """In whatever order work is done, with gaps between offsets, the position is the first that is not done."""
     offsets = sorted(data.draw(st.sets(st.integers(0, 60), min_size=1, max_size=20)))
-    lane = Lane(0)
+    lane = Lane(0, {})
     for offset in offsets:
         lane.hand(offset)
     left, reached = set(offsets), -1
@@ -173,12 +173,14 @@ def test_a_lane_never_commits_past_what_is_not_done(data: st.DataObject) -> None
     assert not lane.busy
 
 
-def test_attempts_are_counted_until_they_are_committed() -> None:
-    """Per group and partition."""
-    attempts = Attempts()
-    assert [attempts.next("g", 0, 5), attempts.next("g", 0, 5), attempts.next("h", 0, 5)] == [1, 2, 1]
-    attempts.forget("g", 0, 6)
-    assert attempts.next("g", 0, 5) == 1
+def test_a_lane_counts_how_often_it_handed_out_what_was_not_committed() -> None:
+    """The next to have it goes on counting; what was committed is forgotten, what was not reached is remembered."""
+    lane = Lane(0, {7: 1, 9: 3})
+    assert [lane.hand(offset) for offset in (5, 6, 7, 8)] == [1, 1, 2, 1]
+    lane.finish(5)
+    lane.finish(7)
+    assert lane.tried == {6: 1, 7: 2, 8: 1, 9: 3}
+    assert Lane(0, lane.tried).hand(7) == 3
 
 
 def test_our_headers_are_told_from_those_of_others() -> None:

@@ -10,12 +10,11 @@ from sfm_core.errors import BackendUnavailable
 from sfm_core.model.event import Event
 from sfm_core.ports.events import DeadLetter
 from sfm_kafka.config import KafkaConfig
-from sfm_kafka.lanes import Attempts
 from sfm_kafka.letters import Letters
 from sfm_kafka.link import Link
 from sfm_kafka.offsets import Offsets
 from sfm_kafka.publisher import Publisher
-from sfm_kafka.subscription import KafkaSubscription
+from sfm_kafka.subscription import KafkaSubscription, Tried
 from sfm_kafka.wire import record_of
 
 __all__ = ["KafkaEvents", "open_events"]
@@ -37,7 +36,7 @@ class KafkaEvents:
         self._publisher = Publisher(self._link)
         self._letters = Letters(self._link, self._publisher)
         self._offsets = Offsets(self._link)
-        self._attempts = Attempts()
+        self._tried: Tried = {}
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Write events in order; returns when all in-sync copies hold them.
@@ -54,7 +53,7 @@ class KafkaEvents:
         Raises:
             BackendUnavailable: the brokers do not answer, or the group did not come to terms in time.
         """
-        member = KafkaSubscription(self._link, self._publisher, self._attempts, group)
+        member = KafkaSubscription(self._link, self._publisher, self._tried, group)
         await member.join()
         try:
             yield member

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Mapping
 
-__all__ = ["Attempts", "Lane"]
+__all__ = ["Lane"]
 
 
 class Lane:
-    """One partition in the hands of one member. Offsets may have gaps: what a broker removed, or never delivers."""
+    """One partition in the hands of one member. Offsets may have gaps: what a broker removed, or never delivers.
 
-    def __init__(self, partition: int) -> None:
+    Args:
+        partition: its number.
+        tried: how often, as far as this process knows, offsets were handed out before that were not committed then.
+    """
+
+    def __init__(self, partition: int, tried: Mapping[int, int]) -> None:
         self.name = str(partition)
+        self._tried = tried
         self._held: deque[int] = deque()
         self._done: set[int] = set()
         self._last = -1
 
-    def hand(self, offset: int) -> None:
-        """Note that an offset was handed out, in rising order."""
+    def hand(self, offset: int) -> int:
+        """Note that an offset was handed out, in rising order; return how often it was, this time included."""
         self._held.append(offset)
         self._last = offset
+        return self._tried.get(offset, 0) + 1 if self._tried else 1
 
     def finish(self, offset: int) -> int | None:
         """Note that an offset is done.
@@ -44,25 +51,8 @@ class Lane:
         """Whether something was handed out that is not done."""
         return bool(self._held)
 
-
-class Attempts:
-    """Counts, in one process, how often what is not committed yet was handed out."""
-
-    def __init__(self) -> None:
-        self._counts: defaultdict[tuple[str, int], dict[int, int]] = defaultdict(dict)
-
-    def next(self, group: str, partition: int, offset: int) -> int:
-        """Count an offset and return how often it was handed out, this time included."""
-        counts = self._counts[group, partition]
-        counts[offset] = counts.get(offset, 0) + 1
-        return counts[offset]
-
-    def forget(self, group: str, partition: int, below: int) -> None:
-        """Drop the counts of what is committed."""
-        counts = self._counts[group, partition]
-        for offset in _lower(counts, below):
-            del counts[offset]
-
-
-def _lower(offsets: Iterable[int], below: int) -> list[int]:
-    return [offset for offset in offsets if offset < below]
+    @property
+    def tried(self) -> dict[int, int]:
+        """How often what is not committed was handed out, for the next to have the lane."""
+        later = {offset: count for offset, count in self._tried.items() if offset > self._last}
+        return {offset: self._tried.get(offset, 0) + 1 for offset in self._held} | later

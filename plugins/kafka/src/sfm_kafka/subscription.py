@@ -15,12 +15,15 @@ from aiokafka import errors as driver
 from sfm_core.errors import BackendError, BackendUnavailable, InvalidInput
 from sfm_core.ports.events import Delivery
 from sfm_kafka.failures import DRIVER_ERRORS, failure, translated
-from sfm_kafka.lanes import Attempts, Lane
+from sfm_kafka.lanes import Lane
 from sfm_kafka.link import Link
 from sfm_kafka.publisher import Publisher
 from sfm_kafka.wire import Header, Record, Token, decode, foreign, ours_of, text, whole
 
-__all__ = ["KafkaSubscription"]
+__all__ = ["KafkaSubscription", "Tried"]
+
+Tried = dict[tuple[str, int], dict[int, int]]
+"""By group and partition, how often this process handed out offsets that were not committed."""
 
 _QUIET = 5.0
 _BEATS = 10
@@ -61,11 +64,11 @@ class KafkaSubscription:
     here or at another member. Before it loses its lanes a member gets `handover_timeout` seconds to commit what it holds.
     """
 
-    def __init__(self, link: Link, publisher: Publisher, attempts: Attempts, group: str) -> None:
+    def __init__(self, link: Link, publisher: Publisher, tried: Tried, group: str) -> None:
         self._link = link
         self._config = link.config
         self._publisher = publisher
-        self._attempts = attempts
+        self._tried = tried
         self._group = group
         self._consumer: AIOKafkaConsumer | None = None
         self._shares = _Shares(self)
@@ -178,7 +181,9 @@ class KafkaSubscription:
     def begin_era(self, partitions: Iterable[int]) -> None:
         """Begin with a new share."""
         self._forget()
-        self._lanes = {partition: Lane(partition) for partition in partitions}
+        self._lanes = {
+            partition: Lane(partition, self._tried.get((self._group, partition), {})) for partition in partitions
+        }
         self._settled.set()
 
     @property
@@ -206,6 +211,8 @@ class KafkaSubscription:
 
     def _forget(self) -> None:
         self._era += 1
+        for partition, lane in self._lanes.items():
+            self._tried[self._group, partition] = lane.tried
         self._lanes = {}
         self._unsent = {}
 
@@ -246,8 +253,7 @@ class KafkaSubscription:
         lane = self._lanes.get(partition)
         if lane is None:
             return None
-        lane.hand(offset)
-        attempt = self._attempts.next(self._group, partition, offset)
+        attempt = lane.hand(offset)
         # A replay has at least two headers of ours.
         if len(record.headers) > 1 and (ours := ours_of(record.headers)):
             if Header.ONLY in ours and text(ours, Header.ONLY) != self._group:
@@ -276,8 +282,6 @@ class KafkaSubscription:
             if era == self._era:
                 self._unsent = unsent | self._unsent
             raise
-        for partition, position in unsent.items():
-            self._attempts.forget(self._group, partition, position)
 
     async def _committed(self, consumer: AIOKafkaConsumer, positions: Mapping[int, int]) -> None:
         """Commit positions, unless they are of shares that moved on.
