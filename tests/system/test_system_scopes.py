@@ -154,7 +154,7 @@ def test_every_public_method_has_a_case() -> None:
             assert (f"{name}.{method}" in INTERNAL) or parameters[1] == "principal", f"{name}.{method}"
     assert found == set(CASES) | INTERNAL
     rest = set(Services.__struct_fields__) - set(SERVICES)
-    assert rest == {"projector", "limits", "clock"}
+    assert rest == {"projector", "limits", "clock", "cache", "copies"}
 
 
 @pytest.mark.parametrize("mode", ["test"], indirect=True)
