@@ -28,6 +28,8 @@ _MANY = 12
 _NAMES = ", ".join(ALL_COLUMNS)
 _MARKS = ", ".join(["%s"] * len(ALL_COLUMNS))
 _INSERT = f"INSERT INTO {{s}}.memories ({_NAMES}) VALUES ({_MARKS})"  # noqa: S608 - constants only, as below
+_INSERT_AND_LOCK = f"{_INSERT} RETURNING pg_advisory_xact_lock(%s)"
+"""The lock comes after the row."""
 _COPY = f"COPY {{s}}.memories ({_NAMES}) FROM STDIN"
 _UPDATE = f"UPDATE {{s}}.memories SET ({_NAMES}) = ROW({_MARKS}) WHERE id = %s"  # noqa: S608
 _TURN = """UPDATE {s}.memories AS m SET version = t.version, updated_at = t.updated_at, deleted = t.deleted,
@@ -100,20 +102,24 @@ class Flusher:
         """
         plan = _Plan(view)
         if plan.vacated:  # before anything else may take the places
-            await self._run(connection, _VACATE, [plan.vacated])
+            await self._run(connection.cursor(), _VACATE, [plan.vacated])
         await self._copy(connection, _COPY, plan.new if len(plan.new) > _MANY else ())
         await self._copy(connection, _COPY_PAST, plan.past if len(plan.past) > _MANY else ())
         async with connection.pipeline():
-            await self._store(connection, view, plan)
-            await self._store_links(connection, view)
-            await self._run(connection, _LOCK, [self._lock])
+            cursor = connection.cursor()
+            await self._store(cursor, view, plan)
+            await self._store_links(cursor, view)
+            if plan.is_lone:
+                await self._run(cursor, _INSERT_AND_LOCK, [*plan.new[0], self._lock])
+            else:
+                await self._run(cursor, _LOCK, [self._lock])
             for asked, answer in answers:
                 values = [escape(asked.scope), escape(asked.key), asked.request, answer, asked.expires_at]
-                await self._run(connection, _ANSWER, values)
+                await self._run(cursor, _ANSWER, values)
             if words:
-                await self._run(connection, ADD, added(words))
+                await self._run(cursor, ADD, added(words))
             if plan.erased:
-                await self._run(connection, NOTE_REMOVALS, [plan.emptied])
+                await self._run(cursor, NOTE_REMOVALS, [plan.emptied])
             logged = await self._log(connection, view)
             await self._database.commit(connection)
         if logged is None:
@@ -126,41 +132,42 @@ class Flusher:
         """Add words in a transaction of its own."""
         async with connection.pipeline():
             await self._database.begin(connection)
-            await self._run(connection, _LOCK, [self._lock])
-            await self._run(connection, ADD, added(words))
+            cursor = connection.cursor()
+            await self._run(cursor, _LOCK, [self._lock])
+            await self._run(cursor, ADD, added(words))
             await self._database.commit(connection)
 
-    async def _store(self, connection: Connection, view: View, plan: _Plan) -> None:
+    async def _store(self, cursor: AsyncCursor[Any], view: View, plan: _Plan) -> None:
         if plan.kept:
-            await self._run(connection, _KEEP, _transposed(plan.kept))
+            await self._run(cursor, _KEEP, _transposed(plan.kept))
         if len(plan.past) <= _MANY:
             for row in plan.past:
-                await self._run(connection, _INSERT_PAST, row)
+                await self._run(cursor, _INSERT_PAST, row)
         for shorter in plan.shorter:
-            await self._run(connection, _SHORTEN, shorter)
+            await self._run(cursor, _SHORTEN, shorter)
         if plan.turned:
-            await self._run(connection, _TURN, _transposed(plan.turned))
+            await self._run(cursor, _TURN, _transposed(plan.turned))
         for row in plan.changed:
-            await self._run(connection, _UPDATE, [*row, row[0]])
-        if len(plan.new) <= _MANY:
+            await self._run(cursor, _UPDATE, [*row, row[0]])
+        if len(plan.new) <= _MANY and not plan.is_lone:
             for row in plan.new:
-                await self._run(connection, _INSERT, row)
+                await self._run(cursor, _INSERT, row)
         if plan.erased:
-            await self._run(connection, CLEAN, [plan.erased] * 5)
+            await self._run(cursor, CLEAN, [plan.erased] * 5)
             for sql in _ERASE:
-                await self._run(connection, sql, [plan.erased])
+                await self._run(cursor, sql, [plan.erased])
         for operation in view.operations.values():
-            await self._run(connection, _START, _operation_row(operation))
+            await self._run(cursor, _START, _operation_row(operation))
 
-    async def _store_links(self, connection: Connection, view: View) -> None:
+    async def _store_links(self, cursor: AsyncCursor[Any], view: View) -> None:
         for key in view.tied:
             tied = view.links.get(key)
             if tied is None:
-                await self._run(connection, _DROP_LINK, [key[0], key[1], escape(key[2])])
+                await self._run(cursor, _DROP_LINK, [key[0], key[1], escape(key[2])])
                 continue
             link = tied[0]
             values = [link.source, link.target, escape(link.relation), link.weight, json_text(link.metadata)]
-            await self._run(connection, _PUT_LINK, [*values, link.namespace, link.created_at, link.updated_at])
+            await self._run(cursor, _PUT_LINK, [*values, link.namespace, link.created_at, link.updated_at])
 
     async def _log(self, connection: Connection, view: View) -> AsyncCursor[Any] | None:
         rows = [
@@ -184,8 +191,8 @@ class Flusher:
             await cursor.execute(self._database.text(_LOG), _transposed(rows))
         return cursor
 
-    async def _run(self, connection: Connection, sql: str, values: Sequence[Any]) -> None:
-        await connection.execute(self._database.text(sql), values)
+    async def _run(self, cursor: AsyncCursor[Any], sql: str, values: Sequence[Any]) -> None:
+        await cursor.execute(self._database.text(sql), values)
 
     async def _copy(self, connection: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         if not rows:
@@ -217,6 +224,7 @@ class _Plan:
         for id, place in view.stored_places.items():
             if view.records.get(id) is not None and view.places.get(place) not in (None, id):
                 self.vacated.append(id)
+        self.is_lone = len(self.new) == 1 and not self.erased
         self.emptied = sorted({c.namespace for c in view.changes if c.type == "memory.erased"})
 
     def _store(self, held: Held) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import AsyncCursor
 
-from sfm_postgres.adapt import escape, plain_id, unescape
+from sfm_postgres.adapt import escape, plain_id, texts, unescape
 from sfm_postgres.database import Database
 from sfm_postgres.keys import STRIPES
 from sfm_postgres.links import LINK, link_of
@@ -35,7 +35,10 @@ _TWINS = f"SELECT {_HELD} FROM {{s}}.memories m WHERE NOT m.deleted AND m.twin =
 _MANY_TWINS = f"""SELECT {_HELD} FROM <asked> JOIN {{s}}.memories m ON m.twin = k.twin
     WHERE NOT m.deleted"""  # noqa: S608
 _NARROWED = {"twin": "uuid", "author": "text", "thread": "text", "position": "bigint", "occurred_at": "timestamptz"}
-_ERASED = "SELECT id FROM {s}.erased WHERE id = ANY(%s::uuid[])"
+# Ids in use, ids that were erased, and how often words of namespaces were removed.
+_TAKEN = """SELECT 0, id::text, 0 FROM {s}.memories WHERE id = ANY(%s::uuid[])
+    UNION ALL SELECT 1, id::text, 0 FROM {s}.erased WHERE id = ANY(%s::uuid[])
+    UNION ALL SELECT 2, namespace, removed FROM {s}.vocabularies WHERE namespace = ANY(%s::text[])"""
 _LINKS = f"""SELECT {LINK}, (SELECT max(c.sequence) FROM {{s}}.changes c
         WHERE c.memory_id = l.source AND c.target = l.target AND c.type = 'memory.linked')
     FROM {{s}}.links l JOIN unnest(%s::uuid[], %s::uuid[], %s::text[]) AS k (source, target, relation)
@@ -46,7 +49,6 @@ _MEMBERS = """SELECT DISTINCT operation, memory_id FROM {s}.changes
     WHERE operation = ANY(%s::text[]) AND memory_id = ANY(%s::uuid[])"""
 _ANSWERS = """SELECT a.scope, a.key, a.request, a.answer, a.base, a.expires_at FROM {s}.answers a
     JOIN unnest(%s::text[], %s::text[]) AS k (scope, key) ON a.scope = k.scope AND a.key = k.key"""
-_REMOVALS = "SELECT namespace, removed FROM {s}.vocabularies WHERE namespace = ANY(%s::text[])"
 
 _Read = tuple[AsyncCursor[Any], Callable[[Iterable[Sequence[Any]]], None]]
 
@@ -96,8 +98,9 @@ class Loader:
             yield _ONE_BY_ID, [ids[0]], take
         elif ids:
             yield _BY_ID, [ids], take
-        if ids:
-            yield _ERASED, [ids], lambda rows: view.erased.update((id, True) for (id,) in rows)
+        if needs.fresh or needs.namespaces:
+            fresh = texts(id for id in needs.fresh if plain_id(id))
+            yield _TAKEN, [fresh, fresh, texts(needs.namespaces)], self._take_taken(needs, view)
         links = [key for key in sorted(needs.links) if plain_id(key[0]) and plain_id(key[1])]
         if links:
             ends = [[key[0] for key in links], [key[1] for key in links], [escape(key[2]) for key in links]]
@@ -108,9 +111,18 @@ class Loader:
             keys = sorted(needs.answers)
             pairs = [[escape(scope) for scope, _ in keys], [escape(key) for _, key in keys]]
             yield _ANSWERS, pairs, _take_answers(view)
-        if needs.namespaces:
-            namespaces = sorted(needs.namespaces)
-            yield _REMOVALS, [namespaces], lambda rows: self._known.check(namespaces, dict(rows))
+
+    def _take_taken(self, needs: Needs, view: View) -> Callable[[Iterable[Sequence[Any]]], None]:
+        def take(rows: Iterable[Sequence[Any]]) -> None:
+            removed: dict[str, int] = {}
+            for kind, name, count in rows:
+                if kind == 2:
+                    removed[name] = count
+                else:
+                    view.put(view.erased if kind == 1 else view.taken, name, True)
+            self._known.check(needs.namespaces, removed)
+
+        return take
 
 
 def _twin_questions(

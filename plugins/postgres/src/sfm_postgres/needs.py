@@ -37,7 +37,8 @@ class Needs(Struct):
     """Keys of what is read and locked.
 
     Attributes:
-        ids: memories that are written to, or may not exist.
+        ids: memories that are written to.
+        fresh: ids of new memories, which must be free.
         twins: for each set of narrowing columns the searches: twin key and values.
         places: keys of coordinates.
         revived: memories whose own coordinate is asked for.
@@ -51,6 +52,7 @@ class Needs(Struct):
     """
 
     ids: set[str] = field(default_factory=set)
+    fresh: set[str] = field(default_factory=set)
     twins: dict[tuple[str, ...], dict[tuple[Any, ...], None]] = field(default_factory=dict)
     places: set[str] = field(default_factory=set)
     revived: set[str] = field(default_factory=set)
@@ -77,7 +79,7 @@ class Needs(Struct):
     def put(self, write: Put) -> None:
         """Add what `Put` needs."""
         memory = write.memory
-        self.ids.add(memory.id)
+        self.fresh.add(memory.id)
         if "id" in write.given:
             self.stripes.add(stripe(memory.id))
         if write.dedupe:
@@ -120,6 +122,7 @@ class Needs(Struct):
             case ImportMemory(versions=versions):
                 memory = versions[-1]
                 self.ids.add(memory.id)
+                self.fresh.add(memory.id)
                 self.stripes.add(stripe(memory.id))
                 self.place(memory)
                 self.namespaces.add(memory.namespace)

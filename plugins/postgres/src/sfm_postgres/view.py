@@ -86,6 +86,7 @@ class View:
         self.places: dict[str, str | None] = {}
         self.stored_places: dict[str, str] = {}
         self.erased: dict[str, bool] = {}
+        self.taken: dict[str, bool] = {}
         self.links: dict[LinkKey, tuple[Link, int] | None] = {}
         self.operations: dict[str, Operation] = {}
         self.members: dict[tuple[str, str], bool] = {}
@@ -194,7 +195,7 @@ class View:
 
     def require_free_id(self, id: str) -> None:
         """Refuse an id that is in use or was erased."""
-        if self.records.get(id) is not None or self.erased.get(id):
+        if self.records.get(id) is not None or self.erased.get(id) or self.taken.get(id):
             refuse(Conflict, f"id {id} is taken")
 
     def require_free_coordinate(self, memory: Memory, now: datetime) -> None:
