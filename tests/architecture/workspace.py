@@ -15,7 +15,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 IMPORT_NAMES = {
+    "grpcio": "grpc",
     "pystemmer": "Stemmer",
+    "qdrant-edge-py": "qdrant_edge",
     "dependency-injector": "dependency_injector",
     "pytest-asyncio": "pytest_asyncio",
 }
