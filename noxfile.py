@@ -211,14 +211,17 @@ def provide(session: nox.Session) -> None:
 @nox.parametrize("python,folder,version", served())
 def servers(session: nox.Session, folder: str, version: dict[str, str]) -> None:
     """One distribution against real servers: the kit and its own tests."""
+    chosen = ["--servers"]
     if session.python == OLDEST:
         oldest(session, "--group=servers")
+        chosen += ["-m", "not slow"]
     else:
         sync(session, f"--package={name_of(folder)}", "--group=test")
         sync(session, "--inexact", "--only-group=servers")
     provide(session)
     session.env.update(version)
-    chosen = ["-m", "server and not slow"] if folder == "sfm_core" else ["--servers", "-m", "not slow"]
+    if folder == "sfm_core":
+        chosen = ["-m", "server"]
     pytest(session, *chosen, f"{folder}/tests")
 
 
