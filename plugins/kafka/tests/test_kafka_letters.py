@@ -80,6 +80,20 @@ async def test_poison_without_key_and_value_is_a_dead_letter_too(
     assert letter.delivery.raw == b""
 
 
+async def test_poison_as_long_as_a_broker_takes_is_cut_and_does_not_stop_the_group(
+    events: KafkaEvents, config: KafkaConfig, put: Any, spill: Any
+) -> None:
+    """With its headers it would be longer than that."""
+    await put(config.topic, b"x" * 1_048_000)
+    async with events.subscribe("index") as member:
+        [delivery] = await take(member, 1)
+        await member.reject(delivery, error="too long")
+    [letter] = await events.dead_letters("index", limit=9)
+    assert letter.delivery.raw == b"x" * 524_288
+    [record] = await spill(config.dead_letter_topic)
+    assert dict(record.headers)["sfm-cut"] == b"1048000"
+
+
 async def test_a_replay_reaches_its_group_only(events: KafkaEvents) -> None:
     """Other groups pass over it and are not behind because of it."""
     await buried(events, "index", 2)

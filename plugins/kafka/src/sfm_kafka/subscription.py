@@ -28,6 +28,8 @@ Tried = dict[tuple[str, int], dict[int, int]]
 _QUIET = 5.0
 _BEATS = 10
 _ERROR_LENGTH = 4096
+_LETTER_BYTES = 512 * 1024
+"""What a broker takes by default is twice that, and a letter is longer than what it is about."""
 _STALE = (driver.CommitFailedError, driver.IllegalStateError)
 _SLACK = 1.0
 _DELIVERY = "a delivery of this subscription"
@@ -148,7 +150,10 @@ class KafkaSubscription:
         token = _token(delivery)
         if token.era != self._era:
             return
-        record = token.record
+        await self._publisher.write([self._letter(delivery, token.record, error)])
+        await self.commit([delivery])
+
+    def _letter(self, delivery: Delivery, record: Any, error: str) -> Record:
         ours = {
             Header.GROUP: self._group,
             Header.ERROR: error[:_ERROR_LENGTH],
@@ -158,12 +163,14 @@ class KafkaSubscription:
             Header.TIME: datetime.now(UTC).isoformat(),
             Header.ATTEMPT: str(delivery.attempt),
         }
+        value = record.value
+        if value is not None and len(value) > _LETTER_BYTES:
+            ours[Header.CUT] = str(len(value))
+            value = value[:_LETTER_BYTES]
         # The driver takes no other kind of text for a name, and no record without key and value.
-        headers = [(name.value, value.encode("utf-8", "backslashreplace")) for name, value in ours.items()]
-        value = b"" if record.key is None and record.value is None else record.value
-        letter = (*foreign(record.headers), *headers)
-        await self._publisher.write([Record(self._config.dead_letter_topic, record.key, value, letter)])
-        await self.commit([delivery])
+        headers = [(name.value, told.encode("utf-8", "backslashreplace")) for name, told in ours.items()]
+        value = b"" if record.key is None and value is None else value
+        return Record(self._config.dead_letter_topic, record.key, value, (*foreign(record.headers), *headers))
 
     async def hand_over(self, shares: _Shares) -> None:
         """Give out nothing more and wait, bounded, until what is held is committed; then it is held no longer."""

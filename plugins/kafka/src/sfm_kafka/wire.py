@@ -19,6 +19,8 @@ class Header(StrEnum):
 
     ATTEMPT = "sfm-attempt"
     """How often the event was delivered before it became a dead letter."""
+    CUT = "sfm-cut"
+    """How many bytes the value had, of which the letter has the first."""
     ERROR = "sfm-error"
     """Why a consumer gave up."""
     GROUP = "sfm-group"
