@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,19 @@ from tests.fault.oracle import Oracle
 
 LONG = os.environ.get("SFM_FAULT_LONG", "") not in ("", "0")
 """The long form: fifty kills of each process, servers frozen for half a minute."""
+
+
+KILLS = int(os.environ.get("SFM_TEST_KILLS") or (50 if LONG else 4))
+_OURS = ("SFM_", "MEMORY_", "EVENTING_", "UVICORN_", "OTEL_", "SOMA_")
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the machine and no `.env` file reaches a test."""
+    for name in list(os.environ):
+        if name.startswith(_OURS):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -45,10 +59,10 @@ def long() -> bool:
     return LONG
 
 
-@pytest.fixture
-def kills(long: bool) -> int:
+@pytest.fixture(scope="session")
+def kills() -> int:
     """How often a process is killed."""
-    return int(os.environ.get("SFM_FAULT_KILLS") or (50 if long else 4))
+    return KILLS
 
 
 @pytest.fixture
