@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -50,7 +51,7 @@ class Fleet:
         self.environment = {
             **apart(),
             **own.environment(),
-            "PYTHONPATH": str(folder),
+            "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "PYTHONSAFEPATH": "1",
             "SFM_EMBEDDING": letters.NAME,
             "SFM_LETTERS__FOLDER": str(folder),
