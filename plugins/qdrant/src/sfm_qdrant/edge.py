@@ -1,7 +1,8 @@
 """The engine in this process: one shard in one folder, one process at a time.
 
-Everything runs on one thread, so that comparing versions and storing are one step. There is no write-ahead log: what was
-flushed is durable, as the port wants it, and an erased vector does not live on in a log.
+Everything runs one after the other, so that comparing versions and storing are one step: what takes long on a thread of its
+own, what is short (some tens of microseconds) at once while that thread has nothing to do. There is no write-ahead log:
+what was flushed is durable, as the port wants it, and an erased vector does not live on in a log.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ __all__ = ["EdgeEngine", "open_edge"]
 T = TypeVar("T")
 
 _ROWS = 1000
+_SHORT_ROWS, _SHORT_POINTS = 16, 5000
 
 
 @asynccontextmanager
@@ -60,6 +62,8 @@ class EdgeEngine:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sfm-qdrant")
         self._shard: Any = None
         self._dimension = 0
+        self._waiting = 0
+        self._points = 0
 
     async def open(self, context: OpenContext) -> None:
         """Load the shard, or build the first one."""
@@ -69,16 +73,19 @@ class EdgeEngine:
         """Store rows: see `Engine`."""
         for start in range(0, len(rows), _ROWS):
             part = rows[start : start + _ROWS]
-            await self._run(lambda part=part: self._write(part, deletions))  # type: ignore[misc]
+            short = len(part) <= _SHORT_ROWS
+            await self._run(lambda part=part: self._write(part, deletions), short=short)  # type: ignore[misc]
+            self._points += len(part)
 
     async def read(self, ids: Sequence[str], fields: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
         """Return payloads by id: see `Engine`."""
-        return await self._run(lambda: self._read(ids, fields))
+        return await self._run(lambda: self._read(ids, fields), short=len(ids) <= _SHORT_ROWS)
 
     async def search(self, asks: Sequence[Ask]) -> list[list[Found]]:
         """Answer all of `asks` in one pass."""
         request = q.QueryBatchRequest([query_of(ask) for ask in asks])
-        answers = await self._run(lambda: self._shard.query_batch(request))
+        short = len(asks) * self._points <= _SHORT_POINTS
+        answers = await self._run(lambda: self._shard.query_batch(request), short=short)
         return [found_in(answer) for answer in answers]
 
     async def count(self, where: Condition) -> int:
@@ -105,11 +112,23 @@ class EdgeEngine:
         finally:
             self._thread.shutdown(wait=False)
 
-    async def _run(self, call: Callable[[], T]) -> T:
+    async def _run(self, call: Callable[[], T], *, short: bool = False) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+            if short and not self._waiting:
+                return call()
+            return await self._on_thread(call)
         except Exception as error:  # noqa: BLE001  each becomes one of ours; the engine's text may hold content
             raise translated(error) from None
+
+    async def _on_thread(self, call: Callable[[], T]) -> T:
+        def done(_: object) -> None:
+            self._waiting -= 1
+
+        self._waiting += 1
+        # Counted down when the thread has finished, although nobody may wait for it any more.
+        work = asyncio.get_running_loop().run_in_executor(self._thread, call)
+        work.add_done_callback(done)
+        return await asyncio.shield(work)
 
     def _open(self, context: OpenContext) -> None:
         self._folder.lock()
@@ -117,6 +136,7 @@ class EdgeEngine:
         if current is not None:
             self._shard = q.EdgeShard.load(str(current))
             self._dimension = self._folder.dimension
+            self._points = self._shard.info().points_count
             return
         if not context.create:
             raise ConfigError("qdrant/vectors: there is no index in the folder; `sfm migrate` creates it")
@@ -130,6 +150,7 @@ class EdgeEngine:
             shard.update(q.UpdateOperation.create_field_index(key, index_schema(kind)))
         shard.flush()
         self._folder.switch(target, space)
+        self._points = 0
         self._shard = shard
         self._dimension = 0 if space is None else space.dimension
 

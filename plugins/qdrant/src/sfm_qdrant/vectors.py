@@ -179,7 +179,8 @@ class QdrantVectors:
 
 def _finite(vector: Iterable[float]) -> list[float]:
     """Return the numbers; the server itself takes NaN over gRPC, and ranks it first."""
-    numbers = [float(number) for number in vector]
-    if not all(map(math.isfinite, numbers)):
+    numbers = list(map(float, vector))
+    # The sum tells at once; where it overflows each number is looked at.
+    if not math.isfinite(sum(numbers)) and not all(map(math.isfinite, numbers)):
         raise InvalidInput.of("vector", "a number that is not finite", "finite numbers")
     return numbers

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 from msgspec import Struct
@@ -48,6 +49,7 @@ class Question(Struct, frozen=True):
         return score
 
 
+@lru_cache(maxsize=65_536)
 def number_of(term: str) -> int:
     """Return the number that stands for a term."""
     return int.from_bytes(blake2b(term.encode(), digest_size=4).digest(), "big")
