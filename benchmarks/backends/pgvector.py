@@ -45,8 +45,8 @@ _NAMES = ("id", "version", *FIELDS, "embedding")
 _STORE = f"""INSERT INTO {TABLE} AS p ({", ".join(_NAMES)}) VALUES ({", ".join(["%s"] * len(_NAMES))})
     ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _NAMES[1:])}
     WHERE p.version < excluded.version"""
-_NEAREST = f"""SELECT id, version, 1 - (embedding <=> %s::vector) FROM {TABLE}
-    WHERE {{where}} ORDER BY embedding <=> %s::vector LIMIT {K}"""
+_NEAREST = f"""SELECT id, version, 1 - (embedding <=> %s::halfvec) FROM {TABLE}
+    WHERE {{where}} ORDER BY embedding <=> %s::halfvec LIMIT {K}"""
 _HNSW = "SET hnsw.iterative_scan = relaxed_order", "SET hnsw.ef_search = 100"
 
 
@@ -83,9 +83,16 @@ class Bare:
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._connection = connection
 
-    async def make(self, schema: str) -> None:
-        """Make the table like the one of the index; searches look as far as ours."""
-        for statement in ("CREATE SCHEMA bare", f"CREATE TABLE {TABLE} (LIKE {schema}.points_1 INCLUDING ALL)", *_HNSW):
+    async def make(self, schema: str, *, hnsw: bool) -> None:
+        """Make the table like the one of the index, with the indexes that belong to it; searches look as far as ours."""
+        like = f"LIKE {schema}.points_1 INCLUDING ALL EXCLUDING INDEXES, PRIMARY KEY (id)"
+        made = ["CREATE SCHEMA bare", f"CREATE TABLE {TABLE} ({like})", f"CREATE INDEX ON {TABLE} (namespace)", *_HNSW]
+        if hnsw:
+            made += [
+                f"ALTER TABLE {TABLE} DROP walk",
+                f"CREATE INDEX ON {TABLE} USING hnsw (embedding halfvec_cosine_ops)",
+            ]
+        for statement in made:
             await self._connection.execute(statement.encode())
 
     async def store(self, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -169,7 +176,7 @@ async def measure(url: str, size: int) -> None:
         config = PgvectorConfig(url=Secret(url), hnsw=hnsw, exact_below=size // 2, statement_timeout=60)
         async with connection, open_vectors(config, OpenContext(space=SPACE)) as vectors:
             bare = Bare(connection)
-            await bare.make(config.schema)
+            await bare.make(config.schema, hnsw=hnsw)
             await stores(vectors, bare, points(size), "")
             await connection.execute(b"ANALYZE")
             await searches(vectors, bare, Scope(namespace(0)), "namespace = %s", f"{size // NAMESPACES:,} exactly")

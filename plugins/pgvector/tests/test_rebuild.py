@@ -58,12 +58,12 @@ async def test_the_settings_of_the_index_change_with_a_rebuild(opening: Any) -> 
     """Opening alone leaves it as it was made."""
     async with opening():
         pass
-    async with opening(precision="half", hnsw=False) as vectors:
+    async with opening(precision="full", hnsw=False) as vectors:
         index = await vectors.greet()
-        assert (index.kind, index.hnsw) == ("vector", True)
+        assert (index.kind, index.hnsw) == ("halfvec", True)
         await vectors.clear()
         index = await vectors.greet()
-        assert (index.kind, index.hnsw) == ("halfvec", False)
+        assert (index.kind, index.hnsw) == ("vector", False)
 
 
 async def test_readers_and_writers_go_on_through_rebuilds(opening: Any) -> None:

@@ -17,8 +17,8 @@ class PgvectorConfig(ConnectionConfig, frozen=True, kw_only=True, forbid_unknown
     Attributes:
         hnsw: whether the index is made with HNSW. Without it every search is exact and writes cost far less: right as long as
             no namespace (or subtree that is searched) holds many more points than `exact_below`.
-        precision: `full` stores 32 bits a number, `half` 16; `auto` is `full` except where HNSW can only take `half` (2,001
-            to 4,000 dimensions). Beyond 4,000 dimensions nothing can be indexed and every search is exact.
+        precision: `half` stores 16 bits a number, `full` 32. HNSW takes half precision, and up to 4,000 dimensions; beyond these
+            every search is exact.
         exact_below: namespaces and subtrees of at most so many points are searched exactly.
         ef_search: how many candidates a search of HNSW looks at, at least.
         max_scan_tuples: a filtered search that finds too little among so many points goes on exactly.
@@ -30,7 +30,7 @@ class PgvectorConfig(ConnectionConfig, frozen=True, kw_only=True, forbid_unknown
     connect_timeout: Seconds = 2.0
     statement_timeout: Seconds = 5.0
     hnsw: bool = True
-    precision: Literal["auto", "full", "half"] = "auto"
+    precision: Literal["full", "half"] = "half"
     exact_below: Annotated[int, Meta(ge=0)] = 20_000
     ef_search: Annotated[int, Meta(ge=1, le=1000)] = 100
     max_scan_tuples: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 20_000

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
 from psycopg import errors as pg
 
 from sfm_core.errors import ConfigError
@@ -29,6 +30,7 @@ _MOST_DIMENSIONS = 16_000
 
 _EXTENSION = """SELECT x.extversion, quote_ident(n.nspname)
     FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace WHERE x.extname = 'vector'"""
+_OIDS = "SELECT %s::regtype::oid::bigint, %s::regtype::oid::bigint"
 _SPACE = "SELECT generation, dimension, fingerprint, kind, hnsw FROM {s}.space"
 _NAME_SPACE = "UPDATE {s}.space SET generation = %s, dimension = %s, fingerprint = %s, kind = %s, hnsw = %s"
 
@@ -118,8 +120,9 @@ async def _index_of(row: Sequence[Any], database: Database, extension: Extension
     generation, dimension, fingerprint, kind, hnsw = row
     if dimension is None:
         return Index(extension, generation)
-    [[oid]] = await database.rows("SELECT %s::regtype::oid::bigint", (f"{extension.schema}.{kind}",))
-    return Index(extension, generation, Space(dimension, fingerprint), kind, oid, hnsw)
+    index = Index(extension, generation, Space(dimension, fingerprint), kind, hnsw=hnsw)
+    [(oid, half_oid)] = await database.rows(_OIDS, (index.type, index.half))
+    return replace(index, oid=oid, half_oid=half_oid)
 
 
 async def _make(
@@ -135,8 +138,8 @@ async def _make(
             return
         if new.dimension > _MOST_DIMENSIONS:
             raise ConfigError(f"{WHERE}: vectors of {new.dimension} dimensions, allowed: at most {_MOST_DIMENSIONS}")
-        kind = kind_of(config, new.dimension)
-        hnsw = has_hnsw(config, kind, new.dimension)
+        kind = kind_of(config)
+        hnsw = has_hnsw(config, new.dimension)
         made = Index(extension, generation + 1, new, kind, hnsw=hnsw)
         for statement in table_of(made, config):
             await connection.execute(database.text(statement))

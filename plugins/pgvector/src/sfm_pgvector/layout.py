@@ -35,8 +35,8 @@ FIELDS = {
 """What filters ask for and its types, apart from `id` and `version`; the content stays in the storage."""
 
 _ITERATES = (0, 8)
-_MOST_SINGLE, _MOST_HALF = 2_000, 4_000
-"""So many dimensions HNSW takes of either type."""
+_MOST_IN_HNSW = 4_000
+"""So many dimensions HNSW takes, in half precision."""
 _MOST_INLINE = 7_000
 _BESIDE = 1_000
 """A row lies in one page of 8 KB: the vector when it is no longer than the first, and so many bytes of all the rest."""
@@ -63,6 +63,7 @@ class Index(Struct, frozen=True):
         space: what its vectors are; None when nobody has said so yet: then there is no table.
         kind: the type of its vectors.
         oid: that type's number in this database.
+        half_oid: that of half precision, which HNSW is made of.
         hnsw: whether it has an HNSW index.
     """
 
@@ -71,6 +72,7 @@ class Index(Struct, frozen=True):
     space: Space | None = None
     kind: str = SINGLE
     oid: int = 0
+    half_oid: int = 0
     hnsw: bool = False
 
     @property
@@ -83,39 +85,43 @@ class Index(Struct, frozen=True):
         """The type of its vectors, qualified."""
         return f"{self.extension.schema}.{self.kind}"
 
+    @property
+    def half(self) -> str:
+        """The type of half precision, qualified."""
+        return f"{self.extension.schema}.{HALF}"
 
-def kind_of(config: PgvectorConfig, dimension: int) -> str:
+
+def kind_of(config: PgvectorConfig) -> str:
     """Return the type that vectors of a new index get."""
-    if config.precision == "auto":
-        return HALF if _MOST_SINGLE < dimension <= _MOST_HALF else SINGLE
     return HALF if config.precision == "half" else SINGLE
 
 
-def has_hnsw(config: PgvectorConfig, kind: str, dimension: int) -> bool:
+def has_hnsw(config: PgvectorConfig, dimension: int) -> bool:
     """Tell whether a new index gets HNSW."""
-    return config.hnsw and dimension <= (_MOST_SINGLE if kind == SINGLE else _MOST_HALF)
+    return config.hnsw and dimension <= _MOST_IN_HNSW
 
 
 def table_of(index: Index, config: PgvectorConfig) -> Iterator[str]:
     """Return the statements that make the table of `index`.
 
-    Every row is small and lies in one piece where that is possible: a vector elsewhere costs a second read for each row of
-    an exact search.
+    `embedding` is the vector; `walk`, which is all that HNSW sees, a copy of it that lies a little beside (`nudged`). A row is
+    small and its `embedding` in it where that is possible: one elsewhere costs a second read for each row of an exact search.
     """
     assert index.space is not None
     dimension = index.space.dimension
     size = dimension * (4 if index.kind == SINGLE else 2)
     columns = ", ".join(f"{name} {kind}" for name, kind in FIELDS.items())
+    walk = f"walk {index.half}({dimension}), " if index.hnsw else ""
     inline = size <= _MOST_INLINE
     options = f" WITH (toast_tuple_target = {max(2_000, size + _BESIDE)})" if inline else ""
     yield (
         f"CREATE TABLE {index.table} "
-        f"(id uuid PRIMARY KEY, version bigint NOT NULL, embedding {index.type}({dimension}), {columns}){options}"
+        f"(id uuid PRIMARY KEY, version bigint NOT NULL, embedding {index.type}({dimension}), {walk}{columns}){options}"
     )
     if inline:
         yield f"ALTER TABLE {index.table} ALTER COLUMN embedding SET STORAGE MAIN"
     yield f"CREATE INDEX ON {index.table} (namespace) WHERE embedding IS NOT NULL"
     if index.hnsw:
         how = f"m = {config.m}, ef_construction = {max(config.ef_construction, 2 * config.m)}"
-        operators = f"{index.extension.schema}.{index.kind}_cosine_ops"
-        yield f"CREATE INDEX ON {index.table} USING hnsw (embedding {operators}) WITH ({how})"
+        operators = f"{index.extension.schema}.{HALF}_cosine_ops"
+        yield f"CREATE INDEX ON {index.table} USING hnsw (walk {operators}) WITH ({how})"

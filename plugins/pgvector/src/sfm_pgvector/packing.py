@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
+from hashlib import blake2b
 
 from psycopg import AsyncConnection
 from psycopg.abc import Buffer
@@ -12,11 +14,12 @@ from psycopg.pq import Format
 
 from sfm_core.services.vector_arm import unit
 
-__all__ = ["HALF", "SINGLE", "Packed", "can_send", "pack", "pack_all"]
+__all__ = ["HALF", "SINGLE", "Packed", "can_send", "nudged", "pack", "pack_all"]
 
 SINGLE, HALF = "vector", "halfvec"
 """The types of a column: 32 or 16 bits a number."""
 
+_NUDGES, _NUDGE = 8, 0.01
 _LETTERS = {SINGLE: "f", HALF: "e"}
 
 
@@ -51,3 +54,15 @@ def pack_all(kind: str, oid: int, rows: Sequence[Sequence[float]]) -> Packed:
         packed = pack(kind, row)
         parts += [struct.pack(">i", len(packed)), packed]
     return Packed(b"".join(parts))
+
+
+def nudged(id: str, row: Sequence[float]) -> Sequence[float]:
+    """Return a vector near `row` that no other id has: the same for the same id, at a cosine of 0.9996.
+
+    Hundreds of equal vectors (short texts come again and again) take all the links of each other in HNSW, and hide what is
+    linked to them alone: with 800 among 4,000 points one in 25 of the rest could not be found any more; nudged, all were.
+    """
+    moved = list(unit(row))
+    for place, sign in struct.iter_unpack(">Hb", blake2b(id.encode(), digest_size=3 * _NUDGES).digest()):
+        moved[place % len(moved)] += math.copysign(_NUDGE, sign)
+    return moved

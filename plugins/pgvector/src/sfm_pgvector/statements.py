@@ -15,7 +15,7 @@ from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
 from sfm_core.ports.vectors import Point
 from sfm_pgvector.layout import FIELDS, Index
-from sfm_pgvector.packing import Packed, pack_all
+from sfm_pgvector.packing import HALF, nudged, pack, pack_all
 from sfm_postgres.adapt import escape
 from sfm_postgres.filters import canonical_json, columns_of, compile_filter
 
@@ -40,31 +40,43 @@ class Statement(Struct, frozen=True):
 
 def upserts(index: Index, points: Sequence[Point]) -> Iterator[Statement]:
     """Store points of distinct ids, in their order, unless something as new is known of them."""
-    part: list[tuple[bytes, Sequence[float]]] = []
+    part: list[_Row] = []
     size = 0
     for point in points:
         assert point.vector is not None
-        row = _row(point)
-        if part and size + len(row) > _MOST_BYTES:
+        row = _Row(point.id, _fields(point), point.vector)
+        if part and size + len(row.fields) > _MOST_BYTES:
             yield _upsert(index, part)
             part, size = [], 0
-        part.append((row, point.vector))
-        size += len(row) + 4 * len(point.vector)
+        part.append(row)
+        size += len(row.fields) + 4 * len(point.vector)
     yield _upsert(index, part)
 
 
-def _upsert(index: Index, part: Sequence[tuple[bytes, Sequence[float]]]) -> Statement:
-    taken = ", ".join(f"{name} = excluded.{name}" for name in ("version", "embedding", *FIELDS))
+class _Row(Struct, frozen=True):
+    """A point as it is sent: its id, its fields as JSON and its vector."""
+
+    id: str
+    fields: bytes
+    vector: Sequence[float]
+
+
+def _upsert(index: Index, part: Sequence[_Row]) -> Statement:
+    vectors = {"embedding": index.type} | ({"walk": index.half} if index.hnsw else {})
+    taken = ", ".join(f"{name} = excluded.{name}" for name in ("version", *FIELDS, *vectors))
     sql = (
-        f"INSERT INTO {index.table} AS p (id, version, {_NAMES}, embedding) SELECT * FROM ROWS FROM "
-        f"(jsonb_to_recordset(%s::jsonb) AS ({_RECORD}), unnest(%b::{index.type}[])) "
+        f"INSERT INTO {index.table} AS p (id, version, {_NAMES}, {', '.join(vectors)}) SELECT * FROM ROWS FROM "
+        f"(jsonb_to_recordset(%s::jsonb) AS ({_RECORD}), {', '.join(f'unnest(%b::{kind}[])' for kind in vectors.values())}) "
         f"ON CONFLICT (id) DO UPDATE SET {taken} WHERE p.version < excluded.version"
     )
-    rows = b"[" + b",".join(row for row, _ in part) + b"]"
-    return Statement(sql, (rows.decode(), pack_all(index.kind, index.oid, [vector for _, vector in part])))
+    rows = b"[" + b",".join(row.fields for row in part) + b"]"
+    values = [rows.decode(), pack_all(index.kind, index.oid, [row.vector for row in part])]
+    if index.hnsw:
+        values.append(pack_all(HALF, index.half_oid, [nudged(row.id, row.vector) for row in part]))
+    return Statement(sql, tuple(values))
 
 
-def _row(point: Point) -> bytes:
+def _fields(point: Point) -> bytes:
     memory = point.memory
     fields: dict[str, Any] = {"id": point.id, "version": point.version}
     for name in FIELDS:
@@ -84,7 +96,7 @@ def _stored(name: str, memory: Memory) -> Any:
 
 def delete(index: Index, ids: Sequence[tuple[str, int]]) -> Statement:
     """Remove points of distinct ids, in their order, unless something newer is known of them; remember the versions."""
-    emptied = ", ".join(f"{name} = NULL" for name in ("embedding", *FIELDS))
+    emptied = ", ".join(f"{name} = NULL" for name in ("embedding", *(["walk"] if index.hnsw else []), *FIELDS))
     sql = (
         f"INSERT INTO {index.table} AS p (id, version) SELECT * FROM unnest(%s::uuid[], %s::bigint[]) "
         f"ON CONFLICT (id) DO UPDATE SET version = excluded.version, {emptied} "
@@ -94,27 +106,32 @@ def delete(index: Index, ids: Sequence[tuple[str, int]]) -> Statement:
 
 
 def exact(
-    index: Index, scope: Scope, vector: Packed, limit: int, filter: Filter | None, among: Sequence[str] | None
+    index: Index,
+    scope: Scope,
+    vector: Sequence[float],
+    limit: int,
+    filter: Filter | None,
+    among: Sequence[str] | None,
 ) -> Statement:
     """Find the nearest points by looking at all that pass."""
     where, values = _where(scope, filter, among)
-    # Nothing but a bare distance can be ordered by HNSW, which would not look at all.
     sql = (
-        f"SELECT p.id, p.version, {_distance(index)} + 0 AS distance FROM {index.table} p WHERE {where} "
-        "ORDER BY distance, id LIMIT %s"
+        f"SELECT p.id, p.version, p.embedding {_distance(index)} %b::{index.type} AS distance FROM {index.table} p "
+        f"WHERE {where} ORDER BY distance, id LIMIT %s"
     )
-    return Statement(sql, (vector, *values, limit))
+    return Statement(sql, (pack(index.kind, vector), *values, limit))
 
 
-def approximate(index: Index, scope: Scope, vector: Packed, limit: int, filter: Filter | None) -> Statement:
+def approximate(index: Index, scope: Scope, vector: Sequence[float], limit: int, filter: Filter | None) -> Statement:
     """Find points among the nearest by HNSW, in the order of their distance."""
     where, values = _where(scope, filter, None)
+    operator = _distance(index)
     near = (
-        f"SELECT p.id, p.version, {_distance(index)} AS distance FROM {index.table} p WHERE {where} "
-        "ORDER BY distance LIMIT %s"
+        f"SELECT p.id, p.version, p.embedding {operator} %b::{index.type} AS distance FROM {index.table} p "
+        f"WHERE {where} ORDER BY p.walk {operator} %b::{index.half} LIMIT %s"
     )
     sql = f"WITH near AS MATERIALIZED ({near}) SELECT id, version, distance FROM near ORDER BY distance, id LIMIT %s"
-    return Statement(sql, (vector, *values, OVERFETCH * limit, limit))
+    return Statement(sql, (pack(index.kind, vector), *values, pack(HALF, vector), OVERFETCH * limit, limit))
 
 
 def versions(index: Index, ids: Sequence[str]) -> Statement:
@@ -133,7 +150,7 @@ def count(index: Index, scope: Scope, *, most: int | None = None) -> Statement:
 
 
 def _distance(index: Index) -> str:
-    return f"(p.embedding OPERATOR({index.extension.schema}.<=>) %b::{index.type})"
+    return f"OPERATOR({index.extension.schema}.<=>)"
 
 
 def _where(scope: Scope, filter: Filter | None, among: Sequence[str] | None) -> tuple[str, list[Any]]:

@@ -20,7 +20,7 @@ from sfm_pgvector import statements
 from sfm_pgvector.config import PgvectorConfig
 from sfm_pgvector.index import WHERE, clear, greet, mismatch
 from sfm_pgvector.layout import Index
-from sfm_pgvector.packing import can_send, pack
+from sfm_pgvector.packing import can_send
 from sfm_pgvector.statements import Statement
 from sfm_pgvector.watch import Watch
 from sfm_postgres.adapt import plain_id
@@ -129,12 +129,11 @@ class PgvectorVectors:
         ids = None if among is None else list(dict.fromkeys(id for id in among if plain_id(id)))
 
         async def find(index: Index) -> list[VectorHit]:
-            packed = pack(index.kind, vector)
             if ids is None and self._suits_hnsw(index, limit) and await self._is_large(index, scope):
-                rows = await self._walk(index, statements.approximate(index, scope, packed, limit, filter), limit)
+                rows = await self._walk(index, statements.approximate(index, scope, vector, limit, filter), limit)
                 if len(rows) == limit:
                     return _hits(rows)
-            return _hits(await self._rows(statements.exact(index, scope, packed, limit, filter, ids)))
+            return _hits(await self._rows(statements.exact(index, scope, vector, limit, filter, ids)))
 
         return await self._on_index(find, [])
 
