@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -11,21 +10,13 @@ import pytest
 from sfm_core.testing.servers import KafkaAt, PostgresAt, RedisAt
 from tests.enterprise.deployment import VECTORS, Deploy, Deployment, Place, deployed
 
-QDRANT = os.environ.get("TEST_QDRANT_URL") or None
 
-
-@pytest.fixture(scope="session", params=VECTORS if QDRANT else VECTORS[:1])
-def qdrant(request: pytest.FixtureRequest) -> str | None:
-    """The Qdrant server of the deployment, None for pgvector."""
-    return QDRANT if request.param == "qdrant" else None
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", params=VECTORS)
 def place(
-    postgres_server: PostgresAt, redis_server: RedisAt, kafka_server: KafkaAt, qdrant: str | None
+    request: pytest.FixtureRequest, postgres_server: PostgresAt, redis_server: RedisAt, kafka_server: KafkaAt
 ) -> Iterator[Place]:
     """A place that the shared stack lives in."""
-    made = Place(postgres_server, redis_server, kafka_server, qdrant=qdrant)
+    made = Place(postgres_server, redis_server, kafka_server, vectors=request.param)
     yield made
     made.close()
 

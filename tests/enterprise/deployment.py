@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,11 @@ import httpx
 from sfm_app.dev.program import Program
 from sfm_app.dev.stack import apart, embedding
 from sfm_core.testing.servers import KafkaAt, PostgresAt, RedisAt
+from sfm_qdrant.config import QdrantConfig
+from sfm_qdrant.testing import drop_collections, server_config, wires
 
-VECTORS = ("pgvector", "qdrant")
+VECTORS = ("pgvector", *(f"qdrant-{wire}" for wire in wires()))
+"""What stands in the vector slot: Qdrant over HTTP and over gRPC wherever `TEST_QDRANT_URL` names a server."""
 
 
 def _redis(url: str) -> dict[str, str]:
@@ -29,30 +33,37 @@ def _redis(url: str) -> dict[str, str]:
     return found | ({"SFM_REDIS__TLS": "true"} if parts.scheme == "rediss" else {})
 
 
-def _qdrant(url: str, name: str) -> dict[str, str]:
-    parts = urlsplit(url)
-    found = {"QDRANT_HOST": parts.hostname or "127.0.0.1", "QDRANT_PORT": str(parts.port or 6333)}
-    return found | {"SFM_QDRANT__COLLECTION": name} | ({"SFM_QDRANT__TLS": "true"} if parts.scheme == "https" else {})
+def _qdrant(config: QdrantConfig) -> dict[str, str]:
+    found = {
+        "QDRANT_HOST": config.host,
+        "QDRANT_PORT": str(config.port),
+        "SFM_QDRANT__TLS": str(config.tls).lower(),
+        "SFM_QDRANT__COLLECTION": config.collection,
+        "SFM_QDRANT__TIMEOUT": str(config.timeout),
+    }
+    if config.grpc_port is not None:
+        found["QDRANT_GRPC_PORT"] = str(config.grpc_port)
+    return found | ({"QDRANT_API_KEY": config.api_key.reveal()} if config.api_key is not None else {})
 
 
 class Place:
     """Where a deployment keeps everything: a database, a key prefix, a topic and a collection of its own."""
 
-    def __init__(self, postgres: PostgresAt, redis: RedisAt, kafka: KafkaAt, *, qdrant: str | None = None) -> None:
+    def __init__(self, postgres: PostgresAt, redis: RedisAt, kafka: KafkaAt, *, vectors: str = VECTORS[0]) -> None:
         self.name = f"sfm_{uuid4().hex}"
         self.postgres = postgres
         self.redis = redis
         self.kafka = kafka
         self.database = postgres.new_database()
-        self._qdrant = qdrant
+        self.qdrant = server_config(vectors.removeprefix("qdrant-"), self.name) if vectors != VECTORS[0] else None
 
     def environment(self, **settings: str) -> dict[str, str]:
         """Return the environment of a process of the deployment."""
-        vectors = _qdrant(self._qdrant, self.name) if self._qdrant is not None else {}
+        vectors = _qdrant(self.qdrant) if self.qdrant is not None else {}
         return {
             **apart(),
             "MEMORY_MODE": "evented_enterprise",
-            "SFM_VECTORS": "pgvector" if self._qdrant is None else "qdrant",
+            "SFM_VECTORS": "pgvector" if self.qdrant is None else "qdrant",
             "SFM_EMBEDDING": embedding(),
             "POSTGRES_URL": self.database,
             **_redis(self.redis.url),
@@ -67,8 +78,10 @@ class Place:
         }
 
     def close(self) -> None:
-        """Drop the database; keys and topics have names that nobody uses again."""
+        """Drop database and collections; keys and topics have names that nobody uses again."""
         self.postgres.drop_database(self.database)
+        if self.qdrant is not None:
+            asyncio.run(drop_collections(self.qdrant))
 
 
 class Deployment:

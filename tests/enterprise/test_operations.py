@@ -70,7 +70,7 @@ def test_readiness_tells_within_five_seconds_that_the_cache_is_gone_and_back(
         def state() -> str:
             status, found = readiness(api)
             assert status == 200
-            return next(b["state"] for b in found["backends"].values() if b["port"] == "cache")
+            return str(next(b["state"] for b in found["backends"].values() if b["port"] == "cache"))
 
         for down, up in ((own_redis.kill, own_redis.start), (own_redis.freeze, own_redis.thaw)):
             down()

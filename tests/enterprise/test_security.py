@@ -12,7 +12,7 @@ from sfm_core.config.secret import Secret
 from sfm_core.plugins.types import BackendSpec, Security
 from sfm_core.testing.opener import specs_of
 
-PLUGINS = {
+PLUGINS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sfm_postgres": ({"url": "postgresql://u@h/d"}, {"url": "postgresql://u:p@h/d?sslmode=verify-full"}),
     "sfm_pgvector": ({"url": "host=h sslmode=prefer"}, {"url": "host=h", "password": "p", "sslmode": "require"}),
     "sfm_redis": ({}, {"tls": True, "password": "p"}),
