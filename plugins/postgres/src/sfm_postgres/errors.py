@@ -32,7 +32,13 @@ _PASSING_STATES = {
 }
 _BLOCKED_STATES = frozenset({"57014", "55P03"})
 _DAMAGE = "XX"
-_SCHEMA_MISSING = frozenset({"3F000", "42P01", "42703"})
+# No event and no request is to blame for these: whoever carries out events waits until they are mended.
+_UNUSABLE = {
+    "3F000": "the schema is missing; run `sfm migrate`",
+    "42P01": "a table is missing; run `sfm migrate`",
+    "42703": "a column is missing; run `sfm migrate`",
+    "42501": "the user lacks a privilege",
+}
 # Texts of libpq and of the server without a state; they are looked for, never shown.
 _REFUSALS = {
     "authentication failed": "the server refused the credentials",
@@ -81,8 +87,8 @@ def meaning(error: BaseException, where: str) -> SfmError:
         return kind(f"{where}: {passing} ({state})")
     if state.startswith(_DAMAGE):
         return CorruptData(f"{where}: the server reports damaged data or an internal error ({state})")
-    if state in _SCHEMA_MISSING:
-        return BackendError(f"{where}: a table or column is missing ({state}); run `sfm migrate`")
+    if state in _UNUSABLE:
+        return ConfigError(f"{where}: {_UNUSABLE[state]} ({state})")
     return BackendError(f"{where}: the server refused the statement ({state}, {type(error).__name__})")
 
 
