@@ -16,6 +16,7 @@ from psycopg.types.numeric import Int8Dumper
 
 __all__ = [
     "adapt",
+    "array",
     "decode_json",
     "encode_json",
     "escape",
@@ -72,6 +73,11 @@ def texts(values: Iterable[str | None]) -> str:
     return f"{{{','.join(map(_quoted, values))}}}"
 
 
+def array(values: Iterable[Any]) -> str:
+    """Return texts, integers, instants, truth values or None as the text of an array."""
+    return f"{{{','.join(map(_element, values))}}}"
+
+
 def plain_id(id: str) -> str | None:
     """Return `id` when it is a canonical UUID text; anything else names nothing that is stored."""
     return id if _ID.fullmatch(id) else None
@@ -87,6 +93,12 @@ def adapt(connection: AsyncConnection[Any]) -> None:
         adapters.register_loader("timestamptz", _InstantLoader)
     adapters.register_loader("json", _JsonLoader)
     adapters.register_loader("jsonb", _JsonbLoader)
+
+
+def _element(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return _quoted(value)
+    return f'"{value.isoformat()}"' if isinstance(value, datetime) else str(value)
 
 
 def _quoted(text: str | None) -> str:

@@ -12,13 +12,13 @@ from typing import Any
 from psycopg import AsyncCursor
 
 from sfm_core.ports.writes import Idempotency, Operation
-from sfm_postgres.adapt import escape, plain_id
+from sfm_postgres.adapt import array, escape, plain_id
 from sfm_postgres.database import Database
 from sfm_postgres.migrations import lock_key
 from sfm_postgres.pool import Connection
 from sfm_postgres.rows import ALL_COLUMNS, json_text, row_of
 from sfm_postgres.view import Held, Past, View
-from sfm_postgres.vocabulary import ADD, CLEAN, NOTE_REMOVALS, Known, Word, added
+from sfm_postgres.vocabulary import ADD, CLEAN, COUNT, NOTE_REMOVALS, Known, Word, added
 
 __all__ = ["Flusher"]
 
@@ -109,15 +109,17 @@ class Flusher:
             cursor = connection.cursor()
             await self._store(cursor, view, plan)
             await self._store_links(cursor, view)
+            for values in added(words):
+                await self._run(cursor, ADD, values)
             if plan.is_lone:
                 await self._run(cursor, _INSERT_AND_LOCK, [*plan.new[0], self._lock])
             else:
                 await self._run(cursor, _LOCK, [self._lock])
             for asked, answer in answers:
-                values = [escape(asked.scope), escape(asked.key), asked.request, answer, asked.expires_at]
-                await self._run(cursor, _ANSWER, values)
+                kept = [escape(asked.scope), escape(asked.key), asked.request, answer, asked.expires_at]
+                await self._run(cursor, _ANSWER, kept)
             if words:
-                await self._run(cursor, ADD, added(words))
+                await self._run(cursor, COUNT, ())
             if plan.erased:
                 await self._run(cursor, NOTE_REMOVALS, [plan.emptied])
             logged = await self._log(connection, view)
@@ -133,8 +135,10 @@ class Flusher:
         async with connection.pipeline():
             await self._database.begin(connection)
             cursor = connection.cursor()
+            for values in added(words):
+                await self._run(cursor, ADD, values)
             await self._run(cursor, _LOCK, [self._lock])
-            await self._run(cursor, ADD, added(words))
+            await self._run(cursor, COUNT, ())
             await self._database.commit(connection)
 
     async def _store(self, cursor: AsyncCursor[Any], view: View, plan: _Plan) -> None:
@@ -248,8 +252,8 @@ class _Plan:
             self.shorter.append((past.until, memory.id, memory.version, past.until))
 
 
-def _transposed(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+def _transposed(rows: Sequence[Sequence[Any]]) -> list[str]:
+    return [array(column) for column in zip(*rows, strict=True)]
 
 
 def _operation_row(operation: Operation) -> list[Any]:

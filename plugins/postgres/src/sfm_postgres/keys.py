@@ -13,6 +13,7 @@ from sfm_core.model.namespace import Scope
 __all__ = [
     "STRIPES",
     "author_key",
+    "mark_of",
     "place_key",
     "place_of",
     "scope_key",
@@ -21,7 +22,6 @@ __all__ = [
     "terms_of",
     "twin_key",
     "word_key",
-    "word_mark",
 ]
 
 STRIPES = 4096
@@ -58,15 +58,15 @@ def terms_of(namespace: str, stems: Iterable[str]) -> list[int]:
     return sorted([*map(term_key, stems), *_scope_keys(namespace)])
 
 
+@lru_cache(maxsize=65_536)
 def word_key(word: str, stem: str) -> int:
     """Return the key of a word of the vocabulary."""
     return _key(f"{word}\0{stem}", b"word")
 
 
-@lru_cache(maxsize=65_536)
-def word_mark(word: str, stem: str) -> int:
-    """Return the short key of a word that memories keep: 32 bits."""
-    return (_key(f"{word}\0{stem}", b"word") & 0xFFFFFFFF) - 0x80000000
+def mark_of(key: int) -> int:
+    """Return the short form of a word's key that memories keep: 32 bits."""
+    return (key & 0xFFFFFFFF) - 0x80000000
 
 
 def author_key(folded: str) -> int | None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from sfm_core.model.namespace import Scope
 from sfm_postgres.adapt import escape, numbers, texts, unescape
 from sfm_postgres.database import Database
-from sfm_postgres.keys import scope_key, term_key, word_key, word_mark
+from sfm_postgres.keys import mark_of, scope_key, term_key, word_key
 from sfm_postgres.rows import within
 
-__all__ = ["ADD", "CLEAN", "NOTE_REMOVALS", "Known", "added", "read_words", "times_changed"]
+__all__ = ["ADD", "CLEAN", "COUNT", "NOTE_REMOVALS", "Known", "added", "read_words", "times_changed"]
 
 Word = tuple[str, str]
 
@@ -19,13 +19,17 @@ _MOST = 400_000
 
 ADD = """WITH added AS (
         INSERT INTO {s}.words (namespace, key, mark, held, word, stem)
-        SELECT namespace, key, mark, ARRAY[scope, term], word, stem
-        FROM unnest(%s::text[], %s::bigint[], %s::integer[], %s::bigint[], %s::bigint[], %s::text[], %s::text[])
-            AS new (namespace, key, mark, scope, term, word, stem)
+        SELECT %s::text, key, mark, ARRAY[%s::bigint, term], word, stem
+        FROM unnest(%s::bigint[], %s::integer[], %s::bigint[], %s::text[], %s::text[])
+            AS new (key, mark, term, word, stem)
         ON CONFLICT DO NOTHING RETURNING namespace)
-    INSERT INTO {s}.vocabularies AS v (namespace, changed, removed) SELECT DISTINCT namespace, 1, 0 FROM added
+    INSERT INTO {s}.new_words (namespace) SELECT namespace FROM added LIMIT 1"""
+"""Adds words of one namespace. Takes `added`."""
+
+COUNT = """WITH new AS (DELETE FROM {s}.new_words WHERE transaction = pg_current_xact_id() RETURNING namespace)
+    INSERT INTO {s}.vocabularies AS v (namespace, changed, removed) SELECT DISTINCT namespace, 1, 0 FROM new
     ON CONFLICT (namespace) DO UPDATE SET changed = v.changed + 1"""
-"""Adds words; run under the lock of the change log, so that the counts rise in commit order. Takes `added`."""
+"""Counts where words were really new; run under the lock of the change log, so that counts rise in commit order."""
 
 # What the newest other memories hold is surely held: it spares the index the common words.
 CLEAN = """WITH gone AS MATERIALIZED (
@@ -85,17 +89,18 @@ class Known:
         self._count += len(held) - before
 
 
-def added(new: Mapping[str, Iterable[Word]]) -> list[str]:
-    """Return the values that `ADD` takes for new words by namespace, always in the same order."""
-    rows = [
-        (name, word_key(word, stem), word_mark(word, stem), scope_key(Scope(name)), term_key(stem), word, stem)
-        for name, words in sorted(new.items())
-        for word, stem in words
-    ]
-    rows.sort(key=itemgetter(0, 1))
-    names, keys, marks, scopes, terms, words, stems = zip(*rows, strict=True)
-    plain = (numbers(keys), numbers(marks), numbers(scopes), numbers(terms))
-    return [texts(names), *plain, texts(map(escape, words)), texts(map(escape, stems))]
+def added(new: Mapping[str, Iterable[Word]]) -> Iterator[list[Any]]:
+    """Yield the values that `ADD` takes for the new words of each namespace, always in the same order.
+
+    Else two transactions with the same new words could wait for each other.
+    """
+    for name, words in sorted(new.items()):
+        pairs = sorted((word_key(word, stem), word, stem) for word, stem in words)
+        keys = [key for key, _, _ in pairs]
+        terms = [term_key(stem) for _, _, stem in pairs]
+        plain = [numbers(keys), numbers(map(mark_of, keys)), numbers(terms)]
+        said = [texts([escape(word) for _, word, _ in pairs]), texts([escape(stem) for _, _, stem in pairs])]
+        yield [name, scope_key(Scope(name)), *plain, *said]
 
 
 async def read_words(database: Database, scope: Scope) -> Sequence[Word]:

@@ -145,6 +145,12 @@ CREATE TABLE {s}.words (
 );
 CREATE INDEX words_mark ON {s}.words (namespace, mark);
 
+-- Which namespaces a running transaction brought new words for; empty for everybody else.
+CREATE TABLE {s}.new_words (
+    transaction xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    namespace text COLLATE "C" NOT NULL
+);
+
 -- How often the words of a namespace changed, and how often some of them were removed.
 CREATE TABLE {s}.vocabularies (
     namespace text COLLATE "C" PRIMARY KEY,
