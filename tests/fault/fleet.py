@@ -123,6 +123,21 @@ def kill_and_restart(server: Server) -> None:
     server.start(wait=False)
 
 
+def supervise(server: Server, seconds: float) -> None:
+    """Wait until a server or process answers; start it again whenever it gives up, as while the storage is away.
+
+    Raises:
+        RuntimeError: it does not answer in time; the message ends with its last output.
+    """
+    ends = time.monotonic() + seconds
+    while not server.ready():
+        if time.monotonic() > ends:
+            raise RuntimeError(f"{server.title} does not answer after {seconds:g} s: {server.log[-2000:]}")
+        if not server.running:
+            server.start(wait=False)
+        time.sleep(0.1)
+
+
 def probe(program: Program) -> tuple[int, Mapping[str, Any]] | None:
     """Return status and document of `/readyz`, None when there is no answer."""
     connection = HTTPConnection("127.0.0.1", program.port, timeout=4)

@@ -14,7 +14,7 @@ import pytest
 from sfm_app.dev.program import Program
 from sfm_core.testing.servers import Server
 from tests.fault.agreement import compare
-from tests.fault.fleet import Fleet, kill_and_restart
+from tests.fault.fleet import Fleet, supervise
 from tests.fault.load import Load
 from tests.fault.oracle import Oracle
 
@@ -83,8 +83,7 @@ async def killed(server: Server, seconds: float) -> None:
     """Kill a process, and start it again after a while."""
     await asyncio.to_thread(server.kill)
     await asyncio.sleep(seconds)
-    await asyncio.to_thread(kill_and_restart, server)
-    await asyncio.to_thread(server.wait_ready, _PATIENCE)
+    await asyncio.to_thread(supervise, server, _PATIENCE)
 
 
 async def test_faults_at_once_lose_nothing(

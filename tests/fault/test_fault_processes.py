@@ -12,7 +12,7 @@ import pytest
 
 from sfm_app.dev.program import Program
 from tests.fault.agreement import compare
-from tests.fault.fleet import Fleet, kill_and_restart, states
+from tests.fault.fleet import Fleet, kill_and_restart, states, supervise
 from tests.fault.load import Load
 from tests.fault.oracle import Oracle
 
@@ -31,7 +31,7 @@ async def kill_in_turn(programs: list[Program], kills: int, moment: Callable[[Pr
         await asyncio.to_thread(kill_and_restart, program)
         done += 1
         assert await load.progress(20, _READY), "no write is acknowledged any more"
-        await asyncio.to_thread(program.wait_ready, _READY)
+        await asyncio.to_thread(supervise, program, _READY)
     return done
 
 
