@@ -98,3 +98,17 @@ async def test_a_word_that_was_erased_elsewhere_comes_back_with_its_next_memory(
         assert await first.words(HERE) == []
         await store(first, put("secret tea again"))
         assert sorted(word for word, _ in await second.words(HERE)) == ["again", "secret", "tea"]
+
+
+async def test_answers_whose_life_is_over_go(
+    storage: PostgresStorage, config: PostgresConfig, reader: psycopg.Connection
+) -> None:
+    """Each write with an idempotency key takes a few of them along."""
+
+    def claim(number: int) -> Idempotency:
+        return Idempotency(scope="me", key=f"k{number}", request=b"r", now=at(number), expires_at=at(number + 60))
+
+    for number in (*range(6), 100, 101):
+        await storage.apply([put(f"n {number}")], idempotency=claim(number))
+    rows = reader.execute(f"SELECT key FROM {config.schema}.answers ORDER BY expires_at".encode()).fetchall()
+    assert [key for (key,) in rows] == ["k100", "k101"]

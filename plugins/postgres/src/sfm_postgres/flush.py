@@ -68,6 +68,9 @@ _BASE = "(SELECT coalesce(max(sequence), 0) FROM {s}.changes)"
 _ANSWER = f"""INSERT INTO {{s}}.answers (scope, key, request, answer, base, expires_at)
     VALUES (%s, %s, %s, %s, {_BASE}, %s) ON CONFLICT (scope, key) DO UPDATE SET request = excluded.request,
         answer = excluded.answer, base = excluded.base, expires_at = excluded.expires_at"""  # noqa: S608
+_SWEEP = """DELETE FROM {s}.answers WHERE (scope, key) IN (SELECT scope, key FROM {s}.answers WHERE expires_at <= %s
+    ORDER BY expires_at LIMIT 3 FOR UPDATE SKIP LOCKED)"""
+"""Each answer that is kept takes a few with it whose life is over."""
 _LOG_ONE = f"""INSERT INTO {{s}}.changes (sequence, type, memory_id, version, namespace, time, target, operation)
     SELECT {_BASE} + 1, %s::text, %s::uuid, %s::bigint, %s::text, %s::timestamptz, %s::uuid, %s::text RETURNING sequence"""
 _LOG = f"""INSERT INTO {{s}}.changes (sequence, type, memory_id, version, namespace, time, target, operation)
@@ -111,6 +114,8 @@ class Flusher:
             await self._store_links(cursor, view)
             for values in added(words):
                 await self._run(cursor, ADD, values)
+            if answers:
+                await self._run(cursor, _SWEEP, [min(asked.now for asked, _ in answers)])
             if plan.is_lone:
                 await self._run(cursor, _INSERT_AND_LOCK, [*plan.new[0], self._lock])
             else:

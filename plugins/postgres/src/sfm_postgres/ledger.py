@@ -20,8 +20,6 @@ _MEMBERS = """SELECT memory_id, max(version) FROM {s}.changes WHERE operation = 
     GROUP BY memory_id ORDER BY memory_id LIMIT %s"""
 _BEFORE_ALL = "00000000-0000-0000-0000-000000000000"
 _ANSWER = "SELECT request, answer, base, expires_at FROM {s}.answers WHERE scope = %s AND key = %s"
-_SWEEP = """DELETE FROM {s}.answers WHERE (scope, key) IN
-    (SELECT scope, key FROM {s}.answers WHERE expires_at < now() - interval '1 day' ORDER BY expires_at LIMIT 1000)"""
 _CURSOR = "SELECT coalesce(max(sequence), 0) FROM {s}.cursors WHERE name = %s"
 _SAVE = """INSERT INTO {s}.cursors AS c (name, sequence) SELECT %s, %s::bigint <fence>
     ON CONFLICT (name) DO UPDATE
@@ -68,11 +66,6 @@ async def answered(database: Database, asked: Idempotency) -> Replayed | None:
     """Read what is kept with an idempotency key."""
     rows = await database.rows(_ANSWER, [escape(asked.scope), escape(asked.key)])
     return replay((rows[0][0], rows[0][1], rows[0][2], rows[0][3]) if rows else None, asked)
-
-
-async def sweep_answers(database: Database) -> None:
-    """Remove some of the answers whose life ended a day ago."""
-    await database.rows(_SWEEP)
 
 
 async def cursor(database: Database, name: str) -> int:
