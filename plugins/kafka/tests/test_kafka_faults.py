@@ -151,6 +151,7 @@ async def recovered(events: KafkaEvents) -> None:
             await asyncio.sleep(0.2)
 
 
+@pytest.mark.server
 async def test_a_bus_opens_without_a_broker_and_works_when_one_comes(make_config: Any, kafka_topic: str) -> None:
     """Until then every call says so; then the topics are made at first contact."""
     [spec] = plugin.sfm_events()
