@@ -65,7 +65,7 @@ async def compare(fleet: Fleet, oracle: Oracle) -> dict[str, float]:
         "memories": len(oracle.records),
         "reads": oracle.reads,
         "repeats": oracle.repeats,
-        "unanswered": oracle.unanswered,
+        "unanswered": oracle.unanswered.total(),
         "events again": repeats,
         "drained after": round(took, 1),
     }

@@ -19,7 +19,7 @@ from tests.fault.oracle import GONE, Oracle, Record, State, Write
 
 _PATIENCE = 150.0
 """Seconds after which a write that is repeated all the time counts as lost."""
-_TIMEOUT = httpx.Timeout(20, connect=2)
+_TIMEOUT = httpx.Timeout(30, connect=10)
 _REPEATED = (409, 429, 503)
 
 
@@ -125,8 +125,8 @@ class Load:
                 else:
                     extra = {"erase": "true"} if type == "erased" else {}
                     answer = await client.delete(f"/v1/memories/{record.id}", headers=headers, params=query | extra)
-            except httpx.TransportError:
-                self.oracle.unanswered += 1
+            except httpx.TransportError as error:
+                self.oracle.unanswered[type(error).__name__] += 1
                 answer = None
             if answer is not None and answer.status_code in (200, 201):
                 return answer.json()
@@ -141,6 +141,8 @@ class Load:
             if time.monotonic() - begun > _PATIENCE:
                 self.oracle.violated(f"{type} {record.id}: not acknowledged after {_PATIENCE:g} s")
                 return None
+            if answer is not None:
+                self.oracle.unanswered[answer.json()["detail"]] += 1
             self.oracle.repeats += 1
             await asyncio.sleep(0.1)
 
@@ -160,11 +162,11 @@ class Load:
         begun = time.monotonic()
         try:
             answer = await self._draw.choice(self._clients).request(method, path, **more)
-        except httpx.TransportError:
-            self.oracle.unanswered += 1
+        except httpx.TransportError as error:
+            self.oracle.unanswered[type(error).__name__] += 1
             return begun, None
         if answer.status_code == 503:
-            self.oracle.unanswered += 1
+            self.oracle.unanswered[answer.json()["detail"]] += 1
             return begun, None
         self.oracle.reads += 1
         if answer.status_code not in (200, 404):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -96,7 +97,8 @@ class Oracle:
     Attributes:
         records: by id.
         violations: what must not be, in words.
-        counts: of what was done and seen.
+        acknowledged, reads, repeats: how many writes were acknowledged, answers checked, writes sent again.
+        unanswered: how often a request had no answer but 503 or an error of the connection, by what it was.
     """
 
     def __init__(self, name: str, namespaces: int = 6) -> None:
@@ -107,7 +109,7 @@ class Oracle:
         self.acknowledged = 0
         self.reads = 0
         self.repeats = 0
-        self.unanswered = 0
+        self.unanswered: Counter[str] = Counter()
 
     def violated(self, text: str) -> None:
         """Note a contradiction."""
