@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from sfm_qdrant.conditions import NOTHING, Ids, all_of
 from sfm_qdrant.engine import DENSE, WORDS, Ask, Engine, Found, Row, Sparse
 from sfm_qdrant.filters import compile_filter
 from sfm_qdrant.payload import LIVE, live, of_scope, tombstone, whole
-from sfm_qdrant.words import Question, read_query, weigh
+from sfm_qdrant.words import read_query, weigh
 
 __all__ = ["QdrantVectors"]
 
@@ -90,15 +90,20 @@ class QdrantVectors:
         question = read_query(query)
         if question is None:
             return []
-        rarity = await self._rarity(scope, question)
-        several = bool(question.groups)
-        ask = Ask(using=WORDS, vector=question.asked, where=NOTHING, limit=limit, with_words=several)
+        asks = [_alternative(term, scope) for term in question.alternatives]
+        rarity: dict[int, float] = {}
+
+        def learn(answers: Sequence[Sequence[Found]]) -> None:
+            rarity.update(_rarity(question.alternatives, answers))
+
         found = await self._found(
-            ask,
+            Ask(using=WORDS, vector=question.asked, where=NOTHING, limit=limit, with_words=bool(asks)),
             scope,
             filter,
-            limit * _SURPLUS if several else limit,
+            limit * _SURPLUS if asks else limit,
             lambda hit: round(question.score(hit, rarity), _SCORE_DIGITS),
+            beside=asks,
+            learn=learn,
         )
         return [TextHit(hit.id, score) for hit, score in found[:limit] if score > 0]
 
@@ -130,22 +135,6 @@ class QdrantVectors:
         vector = None if point.vector is None else _finite(point.vector)
         return Row(point.id, point.version, live(point), vector, weigh(point.terms, self._average))
 
-    async def _rarity(self, scope: Scope, question: Question) -> Mapping[int, float]:
-        """Return how much the engine makes of each alternative: its score of a point, by the weight that it has there."""
-        terms = question.alternatives
-        if not terms:
-            return {}
-        asks = [
-            Ask(using=WORDS, vector=Sparse([term], [1.0]), where=of_scope(scope), limit=1, with_words=True)
-            for term in terms
-        ]
-        rarity: dict[int, float] = {}
-        for term, found in zip(terms, await self._engine.search(asks), strict=True):
-            for hit in found:
-                if hit.words is not None and term in hit.words.indices:
-                    rarity[term] = hit.score / hit.words.values[hit.words.indices.index(term)]
-        return rarity
-
     async def _found(
         self,
         ask: Ask,
@@ -154,10 +143,13 @@ class QdrantVectors:
         limit: int,
         score: Score,
         among: Sequence[str] | None = None,
+        beside: Sequence[Ask] = (),
+        learn: Callable[[Sequence[Sequence[Found]]], None] = lambda _: None,
     ) -> list[tuple[Found, float]]:
         """Return at most `limit` that pass, best first, ties by id, with their scores.
 
         More and more are fetched while too few of them pass what the engine could not decide, or while those at the edge tie.
+        What is asked `beside` goes along with the first request; `learn` gets the answers before anything is scored.
         """
         bounds = compile_filter(filter)
         restriction = [] if among is None else [Ids(tuple(dict.fromkeys(among))) if among else NOTHING]
@@ -166,15 +158,35 @@ class QdrantVectors:
             return []
         fields = _VERSION if bounds.exact else _WHOLE
         wanted = limit + _AHEAD
+        also = beside
         while True:
-            [found] = await self._engine.search([replace(ask, where=where, limit=wanted, fields=fields)])
+            found, *others = await self._engine.search([replace(ask, where=where, limit=wanted, fields=fields), *also])
+            if also:
+                learn(others)
+                also = ()
             passing = found if bounds.exact else [hit for hit in found if matches(filter, whole(hit.payload["memory"]))]
             ranked = sorted(((hit, score(hit)) for hit in passing), key=lambda pair: (-pair[1], pair[0].id))
             if len(found) < wanted:
                 return ranked[:limit]
-            if len(ranked) >= limit and (ranked[limit - 1][1] > score(found[-1]) or wanted > limit + _MOST_TIES):
+            enough = bool(beside) or wanted > limit + _MOST_TIES
+            if len(ranked) >= limit and (enough or ranked[limit - 1][1] > score(found[-1])):
                 return ranked[:limit]
             wanted *= _GROWTH
+
+
+def _alternative(term: int, scope: Scope) -> Ask:
+    """Return what asks for one point that holds a term."""
+    return Ask(using=WORDS, vector=Sparse([term], [1.0]), where=of_scope(scope), limit=1, with_words=True)
+
+
+def _rarity(terms: Sequence[int], answers: Sequence[Sequence[Found]]) -> dict[int, float]:
+    """Return how much the engine makes of each term: its score of a point, by the weight that the term has there."""
+    known: dict[int, float] = {}
+    for term, found in zip(terms, answers, strict=True):
+        for hit in found:
+            if hit.words is not None and term in hit.words.indices:
+                known[term] = hit.score / hit.words.values[hit.words.indices.index(term)]
+    return known
 
 
 def _finite(vector: Iterable[float]) -> list[float]:
