@@ -17,8 +17,8 @@ class PgvectorConfig(ConnectionConfig, frozen=True, kw_only=True, forbid_unknown
     Attributes:
         hnsw: whether the index is made with HNSW. Without it every search is exact and writes cost far less: right as long as
             no namespace (or subtree that is searched) holds many more points than `exact_below`.
-        precision: `half` stores 16 bits a number, `full` 32. HNSW takes half precision, and up to 4,000 dimensions; beyond these
-            every search is exact.
+        precision: `half` stores 16 bits a number, `full` 32. HNSW itself takes half precision and up to 4,000 dimensions;
+            beyond these every search is exact.
         exact_below: namespaces and subtrees of at most so many points are searched exactly.
         ef_search: how many candidates a search of HNSW looks at, at least.
         max_scan_tuples: a filtered search that finds too little among so many points goes on exactly.

@@ -35,7 +35,7 @@ _MOST_CANDIDATES = 1_000
 """So many HNSW looks at, at most."""
 _ATTEMPTS = 3
 _NO_ROWS: list[Row] = []
-_SIZE_SECONDS = 60.0
+_SIZE_SECONDS = 20.0
 _MOST_SIZES = 1_000
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class PgvectorVectors:
         self._create = context.create and not context.read_only
         self._index: Index | None = None
         self._greeting: asyncio.Task[Index] | None = None
-        self._large: dict[Scope, float] = {}
+        self._sizes: dict[Scope, tuple[float, bool]] = {}
         self._watch = Watch(database.check)
 
     async def greet(self) -> Index:
@@ -158,7 +158,7 @@ class PgvectorVectors:
         self._index = await self._spoken(lambda: clear(self._database, self._config, index, space))
         self._space = space or self._space
         self._any_space = False
-        self._large.clear()
+        self._sizes.clear()
 
     async def check(self) -> None:
         """Ask the server, and see whether the index can be used."""
@@ -211,7 +211,7 @@ class PgvectorVectors:
                 return await work(index)
             except _ReplacedError:
                 self._index = None
-                self._large.clear()
+                self._sizes.clear()
         raise BackendUnavailable(f"{WHERE}: the index is being made anew")
 
     def _suits_hnsw(self, index: Index, limit: int) -> bool:
@@ -222,17 +222,17 @@ class PgvectorVectors:
         return index.hnsw and limit * statements.OVERFETCH <= most
 
     async def _is_large(self, index: Index, scope: Scope) -> bool:
-        """Tell whether `scope` holds more points than are searched exactly; a yes is believed for a while."""
+        """Tell whether `scope` holds more points than are searched exactly; the answer is believed for a while."""
         now = time.monotonic()
-        if self._large.get(scope, 0.0) > now:
-            return True
+        until, large = self._sizes.get(scope, (0.0, False))
+        if until > now:
+            return large
         [(number,)] = await self._rows(statements.count(index, scope, most=self._config.exact_below + 1))
-        if number <= self._config.exact_below:
-            return False
-        if len(self._large) >= _MOST_SIZES:
-            self._large.clear()
-        self._large[scope] = now + _SIZE_SECONDS
-        return True
+        large = bool(number > self._config.exact_below)
+        if len(self._sizes) >= _MOST_SIZES:
+            self._sizes.clear()
+        self._sizes[scope] = (now + _SIZE_SECONDS, large)
+        return large
 
     async def _rows(self, statement: Statement) -> list[Row]:
         """Run one statement in one round trip; it must do no harm twice."""
