@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sfm_core.config.secret import Secret
 from sfm_core.errors import BackendError, BackendUnavailable, ConfigError
 from sfm_core.plugins.types import OpenContext
-from sfm_core.testing.servers.postgres import PostgresAt
+from sfm_core.testing.servers.postgres import PostgresAt, PostgresServer
 from sfm_postgres import database as module
 from sfm_postgres.config import PostgresConfig
 from sfm_postgres.database import Database, open_database
@@ -159,7 +159,7 @@ async def test_errors_tell_no_values(database: Database) -> None:
         "SELECT %s::text::uuid, %s",
         "SELECT 1 FROM {s}.nothing WHERE 'x' IN (%s, %s)",
     ):
-        with pytest.raises(BackendError) as caught:
+        with pytest.raises((BackendError, ConfigError)) as caught:
             await database.rows(sql, ["hush-hush", "hush-hush"])
         assert "hush" not in str(caught.value) + repr(caught.value)
         assert caught.value.__cause__ is None
@@ -252,3 +252,15 @@ async def test_tables_of_a_newer_release_are_refused(config: PostgresConfig) -> 
     with pytest.raises(ConfigError, match="have version 99"):
         async with open_storage(config, OpenContext()):
             pass
+
+
+async def test_a_server_without_tls_is_refused_where_tls_is_asked_for(own_postgres: PostgresServer) -> None:
+    """As a setting, not as something to wait for; by the setting as by the URL."""
+    url = own_postgres.url
+    for config in (
+        PostgresConfig(url=Secret(url), sslmode="require"),
+        PostgresConfig(url=Secret(f"{url}?sslmode=verify-full")),
+    ):
+        with pytest.raises(ConfigError, match=r"TLS|certificate"):
+            async with open_database(config, WHERE):
+                pass

@@ -22,6 +22,7 @@ __all__ = [
     "terms_of",
     "twin_key",
     "word_key",
+    "word_mark",
 ]
 
 STRIPES = 4096
@@ -67,6 +68,12 @@ def word_key(word: str, stem: str) -> int:
 def mark_of(key: int) -> int:
     """Return the short form of a word's key that memories keep: 32 bits."""
     return (key & 0xFFFFFFFF) - 0x80000000
+
+
+@lru_cache(maxsize=65_536)
+def word_mark(word: str, stem: str) -> str:
+    """Return the short key of a word as text."""
+    return str(mark_of(word_key(word, stem)))
 
 
 def author_key(folded: str) -> int | None:

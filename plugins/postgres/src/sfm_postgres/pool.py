@@ -16,7 +16,6 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.abc import PQGen
-from psycopg.errors import _WaitTimeout
 from psycopg.waiting import wait_async
 
 from sfm_core.errors import BackendUnavailable, ConfigError
@@ -56,13 +55,11 @@ class Connection(AsyncConnection[tuple[Any, ...]]):
         if self.void:
             raise psycopg.OperationalError("the connection was given up")
         try:
-            return await wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout or self.patience)
-        except (asyncio.CancelledError, KeyboardInterrupt):
+            async with asyncio.timeout(timeout or self.patience):
+                return await wait_async(gen, self.pgconn.socket, interval=interval)
+        except (asyncio.CancelledError, KeyboardInterrupt, TimeoutError):
             self.void = True
             raise
-        except _WaitTimeout:
-            self.void = True
-            raise TimeoutError from None
 
 
 class Pool:

@@ -12,7 +12,7 @@ from sfm_core.model.namespace import Scope
 from sfm_core.ports.writes import Analysis
 from sfm_postgres.adapt import encode_json, escape, escape_json, numbers, texts, unescape
 from sfm_postgres.filters import canonical_json
-from sfm_postgres.keys import author_key, mark_of, terms_of, twin_key, word_key
+from sfm_postgres.keys import author_key, terms_of, twin_key, word_mark
 
 __all__ = [
     "ALL_COLUMNS",
@@ -129,7 +129,7 @@ def row_of(
         twin_key(memory.namespace, content.digest),
         place,
         numbers(terms_of(memory.namespace, analysis.stems)),
-        numbers([mark_of(word_key(word, stem)) for word, stem in analysis.words]),
+        f"{{{','.join([word_mark(word, stem) for word, stem in analysis.words])}}}",
         author_key(analysis.author_key),
         analysis.length,
         analysis.asks,

@@ -95,12 +95,12 @@ def added(new: Mapping[str, Iterable[Word]]) -> Iterator[list[Any]]:
     Else two transactions with the same new words could wait for each other.
     """
     for name, words in sorted(new.items()):
-        pairs = sorted((word_key(word, stem), word, stem) for word, stem in words)
-        keys = [key for key, _, _ in pairs]
-        terms = [term_key(stem) for _, _, stem in pairs]
-        plain = [numbers(keys), numbers(map(mark_of, keys)), numbers(terms)]
-        said = [texts([escape(word) for _, word, _ in pairs]), texts([escape(stem) for _, _, stem in pairs])]
-        yield [name, scope_key(Scope(name)), *plain, *said]
+        # In the order of the index, which is filled faster so.
+        rows = sorted((mark_of(key := word_key(word, stem)), key, word, stem) for word, stem in words)
+        marks, keys, said, stems = zip(*rows, strict=True)
+        plain = [numbers(keys), numbers(marks), numbers(map(term_key, stems))]
+        told = [texts(map(escape, said)), texts(map(escape, stems))]
+        yield [name, scope_key(Scope(name)), *plain, *told]
 
 
 async def read_words(database: Database, scope: Scope) -> Sequence[Word]:

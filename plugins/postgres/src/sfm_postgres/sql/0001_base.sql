@@ -141,9 +141,8 @@ CREATE TABLE {s}.words (
     word text COLLATE "C" NOT NULL,
     stem text COLLATE "C" NOT NULL,
     num bigint GENERATED ALWAYS AS IDENTITY,
-    PRIMARY KEY (namespace, key)
+    PRIMARY KEY (namespace, mark, key)
 );
-CREATE INDEX words_mark ON {s}.words (namespace, mark);
 
 -- Which namespaces a running transaction brought new words for; empty for everybody else.
 CREATE TABLE {s}.new_words (
