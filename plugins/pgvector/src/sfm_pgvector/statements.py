@@ -25,6 +25,8 @@ OVERFETCH = 2
 """HNSW finds a few of the best only after worse ones: it is asked for so many times the points that are wanted."""
 _MOST_BYTES = 8 * 2**20
 """An upsert of more is sent in parts."""
+_MOST_WALKED = 100
+"""So is one of more points for HNSW, which takes milliseconds for each: a slow server must manage within the timeout."""
 _COLUMNS = columns_of("p", content="NULL::text")
 _RECORD = ", ".join(f"{name} {kind}" for name, kind in {"id": "uuid", "version": "bigint", **FIELDS}.items())
 _NAMES = ", ".join(FIELDS)
@@ -45,7 +47,7 @@ def upserts(index: Index, points: Sequence[Point]) -> Iterator[Statement]:
     for point in points:
         assert point.vector is not None
         row = _Row(point.id, _fields(point), point.vector)
-        if part and size + len(row.fields) > _MOST_BYTES:
+        if part and (size + len(row.fields) > _MOST_BYTES or (index.hnsw and len(part) == _MOST_WALKED)):
             yield _upsert(index, part)
             part, size = [], 0
         part.append(row)
