@@ -165,6 +165,21 @@ async def fill(storage: PostgresStorage, floor: Floor, count: int, namespaces: i
     return [ids[0], *[write.memory.id for write in writes[:ROUNDS]]]
 
 
+async def known(storage: PostgresStorage, floor: Floor, namespaces: int) -> None:
+    """Measure batches that bring no new word, as most do in a store that is not new."""
+    batches = [puts(BATCH, namespaces, seed=100 + number) for number in range(6)]
+    rows = [[bare_row(write) for write in batch] for batch in batches]
+    for write in (write for batch in batches for write in batch):
+        await storage.add_words(write.memory.namespace, write.analysis.words)
+    await paired(
+        "the same, all words known (per memory)",
+        lambda n: storage.apply(batches[n]),
+        lambda n: floor.store_many(rows[n]),
+        rounds=6,
+        per=BATCH,
+    )
+
+
 async def single(storage: PostgresStorage, floor: Floor) -> None:
     """Measure single stores, one after the other and many at once."""
     extra = puts(ROUNDS * 2, 1, seed=2)
@@ -193,6 +208,7 @@ async def measure(url: str, count: int, namespaces: int) -> None:
         theirs, *ids = await fill(storage, floor, count, namespaces)
         for name in (f"{config.schema}.memories", f"{config.schema}.changes", "bare.memories", "bare.texts"):
             await connection.execute(f"VACUUM (ANALYZE) {name}".encode())
+        await known(storage, floor, namespaces)
         await single(storage, floor)
         await paired("get by id", lambda n: storage.get([ids[n % len(ids)]], now=NOW), lambda _: floor.get(theirs))
         asked = [terms(question(draw)) for _ in range(ROUNDS * 2)]
