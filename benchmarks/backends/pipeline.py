@@ -1,0 +1,127 @@
+"""`python -m benchmarks.backends.pipeline`: the evented pipeline from end to end, on real servers.
+
+How many events a second one consumer brings from the change log over Kafka into pgvector, beside how many memories a second
+the same writer stores; and how far the index is behind while it writes at a steady rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks.speed.texts import embed, memories
+from sfm_app.dev.stack import servers
+from sfm_app.observability.metrics import Metrics
+from sfm_app.pipeline import consumer_of, relay_of
+from sfm_core.config.modes import Role
+from sfm_core.runtime import Runtime, open_services
+from sfm_core.services.principal import EVERYTHING
+
+BATCH = 50
+LOOK = 0.1
+
+
+async def member(settings: dict[str, str]) -> None:
+    """Run relay and consumer until killed."""
+    async with open_services(settings=settings, role=Role.CONSUMER, embed=embed) as runtime:
+        metrics = Metrics(version="0")
+        await asyncio.gather(relay_of(runtime, metrics).run(), consumer_of(runtime, metrics).run())
+
+
+@contextmanager
+def consuming(settings: dict[str, str]) -> Iterator[None]:
+    """Have a process of its own relay and consume."""
+    process = subprocess.Popen([sys.executable, "-m", __spec__.name, "--member", json.dumps(settings)])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def behind(runtime: Runtime) -> int:
+    """Return how many changes are not in the index yet."""
+    last = await runtime.ports.storage.last_sequence()
+    return last - await runtime.services.projector.indexed(last)
+
+
+async def caught_up(runtime: Runtime) -> float:
+    """Wait until the index holds everything; return when that was."""
+    while await behind(runtime):  # noqa: ASYNC110 - what changes is in another process
+        await asyncio.sleep(0.01)
+    return time.perf_counter()
+
+
+async def backlog(runtime: Runtime, settings: dict[str, str], count: int) -> None:
+    """Store first, then bring all of it into the index."""
+    items = list(memories(count, 10))
+    await runtime.services.remember.remember(EVERYTHING, {"content": "the first", "namespace": "bench"})
+    started = time.perf_counter()
+    for start in range(0, count, 1000):
+        await runtime.services.remember.remember_many(EVERYTHING, items[start : start + 1000])
+    stored = count / (time.perf_counter() - started)
+    with consuming(settings):
+        # Not before it works: processes take a second to start.
+        while await runtime.services.projector.indexed(1) < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        started, done = time.perf_counter(), count + 1 - await behind(runtime)
+        indexed = (count + 1 - done) / (await caught_up(runtime) - started)
+    print(f"stored {stored:8.0f} memories/s   indexed {indexed:8.0f} events/s   ratio {stored / indexed:5.2f}")
+
+
+async def steady(runtime: Runtime, settings: dict[str, str], rate: int, seconds: int) -> None:
+    """Write at a steady rate while a consumer works."""
+    items: list[dict[str, Any]] = list(memories(rate * seconds, 10, seed=2))
+    lags: list[int] = []
+    with consuming(settings):
+        await caught_up(runtime)
+        started = time.perf_counter()
+        looked = started
+        for start in range(0, len(items), BATCH):
+            await runtime.services.remember.remember_many(EVERYTHING, items[start : start + BATCH])
+            if time.perf_counter() - looked >= LOOK:
+                lags.append(await behind(runtime))
+                looked = time.perf_counter()
+            await asyncio.sleep(max(0.0, started + (start + BATCH) / rate - time.perf_counter()))
+        took = time.perf_counter() - started
+        rest = await caught_up(runtime) - started - took
+    wrote = len(items) / took
+    middle, most = statistics.median(lags), max(lags)
+    print(
+        f"wrote {wrote:8.0f} memories/s (asked for {rate})   behind: {middle:.0f} events in the middle, {most} at most"
+    )
+    print(
+        f"that is {middle / wrote:.2f} s and {most / wrote:.2f} s; the rest was in the index {rest:.2f} s after the last write"
+    )
+
+
+async def main() -> None:
+    """Run both."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.backends.pipeline")
+    parser.add_argument("--count", type=int, default=5000, help="memories of the backlog")
+    parser.add_argument("--rate", type=int, default=1000, help="writes a second")
+    parser.add_argument("--seconds", type=int, default=10, help="how long to write")
+    parser.add_argument("--member", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.member:
+        await member(json.loads(arguments.member))
+        return
+    os.environ.pop("SFM_EMBEDDING", None)
+    with servers() as own:
+        settings = {**own.environment(), "SFM_EMBEDDING": "none", "SFM_PGVECTOR__HNSW": "false"}
+        async with open_services(settings=settings, role=Role.SERVICE, embed=embed) as runtime:
+            await backlog(runtime, settings, arguments.count)
+            await steady(runtime, settings, arguments.rate, arguments.seconds)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
