@@ -33,6 +33,9 @@ __all__ = ["serve"]
 
 Overrides = Mapping[str, object]
 _LEEWAY = 5.0
+_KEEP_ALIVE = 75
+"""Seconds that an idle connection stays open: longer than clients and load balancers keep theirs, which else now and then send
+a request just as it is closed."""
 _PORTS = {Role.SERVICE: 9595, Role.CONSUMER: 9596, Role.RELAY: 9596}
 
 
@@ -156,6 +159,7 @@ def _config(worker: Worker) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=math.ceil(worker.graceful_timeout),
     )
 
