@@ -90,61 +90,62 @@ class Load:
         await self._write(record, "created", f" {text}")
         return record
 
-    async def _write(self, record: Record, type: str, more: str = "") -> None:
+    async def _write(self, record: Record, kind: str, more: str = "") -> None:
         version = record.version + 1
         content = f"{word_of(record, version)} of {record.namespace}{more}"
-        state: State = (version, content) if type in ("created", "updated") else GONE
+        state: State = (version, content) if kind in ("created", "updated") else GONE
         waits = self._draw.random() < 0.04
         record.begin(state, time.monotonic())
-        receipt = await self._acknowledged(record, type, content, waits)
+        receipt = await self._acknowledged(record, kind, content, waits)
         if receipt is None:
             return
         self.oracle.acknowledged += 1
         got = receipt["memory"]["version"]
-        if receipt["outcome"] != type and not (type == "updated" and receipt["outcome"] == "versioned"):
-            self.oracle.violated(f"receipt: outcome {receipt['outcome']} of {type} of {record.id}")
+        if receipt["outcome"] != kind and not (kind == "updated" and receipt["outcome"] == "versioned"):
+            self.oracle.violated(f"receipt: outcome {receipt['outcome']} of {kind} of {record.id}")
         if got != version:
-            self.oracle.violated(f"receipt: version {got}, expected {version}, of {type} {record.id}")
-        record.acknowledged(Write(type, got, receipt["sequence"], state and content), time.monotonic())
+            self.oracle.violated(f"receipt: version {got}, expected {version}, of {kind} {record.id}")
+        record.acknowledged(Write(kind, got, receipt["sequence"], state and content), time.monotonic())
         if waits and receipt["indexed"]:
             await self._find(record, receipt["sequence"] if self._draw.random() < 0.5 else None)
 
-    async def _acknowledged(self, record: Record, type: str, content: str, waits: bool) -> Any:
+    async def _acknowledged(self, record: Record, kind: str, content: str, waits: bool) -> Any:
         headers, begun = {"Idempotency-Key": str(uuid4())}, time.monotonic()
         query = {"wait": "indexed"} if waits else {}
         while True:
-            client = self._draw.choice(self._clients)
+            answer: httpx.Response | None = None
             try:
-                if type == "created":
-                    body = {"id": record.id, "namespace": record.namespace, "content": content}
-                    answer = await client.post("/v1/memories", json=body, headers=headers, params=query)
-                elif type == "updated":
-                    answer = await client.patch(
-                        f"/v1/memories/{record.id}", json={"content": content}, headers=headers, params=query
-                    )
-                else:
-                    extra = {"erase": "true"} if type == "erased" else {}
-                    answer = await client.delete(f"/v1/memories/{record.id}", headers=headers, params=query | extra)
+                answer = await self._send(record, kind, content, headers=headers, params=query)
             except httpx.TransportError as error:
                 self.oracle.unanswered[type(error).__name__] += 1
-                answer = None
             if answer is not None and answer.status_code in (200, 201):
                 return answer.json()
             if answer is not None and answer.status_code not in _REPEATED:
-                self.oracle.violated(f"{type} {record.id}: {answer.status_code} {answer.text[:300]}")
+                self.oracle.violated(f"{kind} {record.id}: {answer.status_code} {answer.text[:300]}")
                 return None
             if answer is not None and "retry-after" not in answer.headers:
                 self.oracle.violated(
-                    f"{type} {record.id}: {answer.status_code} without Retry-After {answer.text[:300]}"
+                    f"{kind} {record.id}: {answer.status_code} without Retry-After {answer.text[:300]}"
                 )
                 return None
             if time.monotonic() - begun > _PATIENCE:
-                self.oracle.violated(f"{type} {record.id}: not acknowledged after {_PATIENCE:g} s")
+                self.oracle.violated(f"{kind} {record.id}: not acknowledged after {_PATIENCE:g} s")
                 return None
             if answer is not None:
                 self.oracle.unanswered[answer.json()["detail"]] += 1
             self.oracle.repeats += 1
             await asyncio.sleep(0.1)
+
+    async def _send(self, record: Record, kind: str, content: str, **more: Any) -> httpx.Response:
+        client, place = self._draw.choice(self._clients), f"/v1/memories/{record.id}"
+        if kind == "created":
+            body = {"id": record.id, "namespace": record.namespace, "content": content}
+            return await client.post("/v1/memories", json=body, **more)
+        if kind == "updated":
+            return await client.patch(place, json={"content": content}, **more)
+        if kind == "erased":
+            more["params"] = {**more["params"], "erase": "true"}
+        return await client.delete(place, **more)
 
     async def _read_on(self) -> None:
         reads = (self._get, self._get, self._ask_words, self._ask_words, self._ask_vector, self._ask_vector, self._list)
