@@ -57,7 +57,9 @@ def test_every_setting_has_its_row_with_default() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("plugin", ["inmemory", "kafka", "minilm", "nearwords", "pgvector", "postgres", "qdrant", "sqlite"])
+@pytest.mark.parametrize(
+    "plugin", ["inmemory", "kafka", "minilm", "nearwords", "pgvector", "postgres", "qdrant", "sqlite"]
+)
 def test_every_setting_of_a_plugin_is_described(plugin: str) -> None:
     """Each field of a backend's configuration is named as its variable."""
     page = read("CONFIGURATION.md")
