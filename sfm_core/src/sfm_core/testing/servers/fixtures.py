@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if SERVERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("server")
-    if config.getoption("servers") or re.search(r"\bserver\b", config.getoption("markexpr")):
+    if config.getoption("servers") or re.search(r"\bserver\b", str(config.getoption("markexpr"))):
         return
     out = [item for item in items if item.get_closest_marker("server") is not None]
     items[:] = [item for item in items if item.get_closest_marker("server") is None]
