@@ -224,10 +224,11 @@ def _interrupted(command: list[str], ready: Callable[[subprocess.Popen[bytes]], 
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=5)
                 break
-        assert process.returncode is not None
+        else:
+            process.kill()
         assert process.stdout is not None
         assert process.stderr is not None
-        return process.returncode, process.stdout.read(), process.stderr.read()
+        return process.wait(), process.stdout.read(), process.stderr.read()
 
 
 def test_an_interrupt_ends_a_stream_of_changes(program: str, target: tuple[str, ...], run: Run) -> None:
