@@ -83,6 +83,13 @@ def test_near_words_get_no_pieces_of_dense_scripts() -> None:
     assert got.words == (("python", "python"),)
 
 
+def test_numbers_are_found_and_have_no_near_words() -> None:
+    """They are index terms; in the vocabulary they would only be in the way, one for each memory that is numbered."""
+    got = analyse("Room 1207 of area51, and ١٢", None)
+    assert {"1207", "area51", "١٢"} <= set(got.stems)
+    assert [word for word, _ in got.words] == ["room", "area51"]
+
+
 def test_other_languages_have_stems_but_no_stop_list_and_no_times() -> None:
     """German words are stemmed by German rules, accents matter, English expressions mean nothing."""
     got = analyse("Die H\u00e4user wurden gestern yesterday gebaut", None, "de")
