@@ -61,47 +61,45 @@ async def caught_up(runtime: Runtime) -> float:
     return time.perf_counter()
 
 
-async def backlog(runtime: Runtime, settings: dict[str, str], count: int) -> None:
-    """Store first, then bring all of it into the index."""
+async def store(runtime: Runtime, count: int) -> float:
+    """Store memories as fast as that goes; return how many a second."""
     items = list(memories(count, 10))
     await runtime.services.remember.remember(EVERYTHING, {"content": "the first", "namespace": "bench"})
     started = time.perf_counter()
     for start in range(0, count, 1000):
         await runtime.services.remember.remember_many(EVERYTHING, items[start : start + 1000])
-    stored = count / (time.perf_counter() - started)
-    with consuming(settings):
-        # Not before it works: processes take a second to start.
-        while await runtime.services.projector.indexed(1) < 1:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        started, done = time.perf_counter(), count + 1 - await behind(runtime)
-        indexed = (count + 1 - done) / (await caught_up(runtime) - started)
+    return count / (time.perf_counter() - started)
+
+
+async def backlog(runtime: Runtime, stored: float) -> None:
+    """Bring what was stored into the index."""
+    # Not before the consumer works: processes take a second to start.
+    while await runtime.services.projector.indexed(1) < 1:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    started, left = time.perf_counter(), await behind(runtime)
+    indexed = left / (await caught_up(runtime) - started)
     print(f"stored {stored:8.0f} memories/s   indexed {indexed:8.0f} events/s   ratio {stored / indexed:5.2f}")
 
 
-async def steady(runtime: Runtime, settings: dict[str, str], rate: int, seconds: int) -> None:
-    """Write at a steady rate while a consumer works."""
+async def steady(runtime: Runtime, rate: int, seconds: int) -> None:
+    """Write at a steady rate while the consumer works."""
     items: list[dict[str, Any]] = list(memories(rate * seconds, 10, seed=2))
     lags: list[int] = []
-    with consuming(settings):
-        await caught_up(runtime)
-        started = time.perf_counter()
-        looked = started
-        for start in range(0, len(items), BATCH):
-            await runtime.services.remember.remember_many(EVERYTHING, items[start : start + BATCH])
-            if time.perf_counter() - looked >= LOOK:
-                lags.append(await behind(runtime))
-                looked = time.perf_counter()
-            await asyncio.sleep(max(0.0, started + (start + BATCH) / rate - time.perf_counter()))
-        took = time.perf_counter() - started
-        rest = await caught_up(runtime) - started - took
+    started = looked = time.perf_counter()
+    for start in range(0, len(items), BATCH):
+        await runtime.services.remember.remember_many(EVERYTHING, items[start : start + BATCH])
+        if time.perf_counter() - looked >= LOOK:
+            lags.append(await behind(runtime))
+            looked = time.perf_counter()
+        await asyncio.sleep(max(0.0, started + (start + BATCH) / rate - time.perf_counter()))
+    took = time.perf_counter() - started
+    rest = await caught_up(runtime) - started - took
     wrote = len(items) / took
     middle, most = statistics.median(lags), max(lags)
     print(
         f"wrote {wrote:8.0f} memories/s (asked for {rate})   behind: {middle:.0f} events in the middle, {most} at most"
     )
-    print(
-        f"that is {middle / wrote:.2f} s and {most / wrote:.2f} s; the rest was in the index {rest:.2f} s after the last write"
-    )
+    print(f"that is {middle / wrote:.2f} s and {most / wrote:.2f} s; all was indexed {rest:.2f} s after the last write")
 
 
 async def main() -> None:
@@ -119,8 +117,10 @@ async def main() -> None:
     with servers() as own:
         settings = {**own.environment(), "SFM_EMBEDDING": "none", "SFM_PGVECTOR__HNSW": "false"}
         async with open_services(settings=settings, role=Role.SERVICE, embed=embed) as runtime:
-            await backlog(runtime, settings, arguments.count)
-            await steady(runtime, settings, arguments.rate, arguments.seconds)
+            stored = await store(runtime, arguments.count)
+            with consuming(settings):
+                await backlog(runtime, stored)
+                await steady(runtime, arguments.rate, arguments.seconds)
 
 
 if __name__ == "__main__":
