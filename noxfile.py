@@ -94,13 +94,13 @@ OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
 def tested() -> list[object]:
     """Return each distribution with the Pythons it is tested on alone.
 
-    The oldest Python runs everything in `lowest`; between it and the newest, the parts without the whole system's tests.
+    The oldest Python runs everything in `lowest`; between it and the newest, the plugins alone, and `conformance`.
     """
     return [
         nox.param(python, folder, id=f"{name_of(folder)}-{python}")
         for python in PYTHONS[1:]
         for folder in TESTED
-        if folder != "." or python == NEWEST
+        if python == NEWEST or folder.startswith("plugins/")
     ]
 
 
@@ -199,7 +199,7 @@ def oldest(session: nox.Session, *options: str) -> None:
 def lowest(session: nox.Session) -> None:
     """Everything on the oldest Python with the oldest dependencies that the distributions allow."""
     oldest(session)
-    pytest(session, "-m", "not slow", "--ignore=tests/docs", "--ignore=tests/architecture")
+    pytest(session, "-m", "not slow", *(f"--ignore=tests/{part}" for part in ("docs", "architecture", "simulation")))
 
 
 def provide(session: nox.Session) -> None:
