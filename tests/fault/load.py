@@ -29,9 +29,6 @@ def word_of(record: Record, version: int) -> str:
     return "".join(string.ascii_lowercase[byte % 26] for byte in digest)
 
 
-_LOOKS = 6
-
-
 class Load:
     """Writers and readers on the replicas of one API."""
 
@@ -233,17 +230,11 @@ class Load:
         query: dict[str, Any] = {"vector": vector_of(record.state[1]), "namespace": record.namespace, "k": 5}
         if sequence is not None:
             query["min_sequence"] = sequence
-        # One in some thousand such recalls misses its memory on a loaded machine for a moment; why is not known yet.
-        for _ in range(_LOOKS):
-            begun, told = await self._recalled("recall of what is indexed", **query)
-            if told is None or {"index_lag", "vectors"} & set(told["partial"]):
-                return
-            if not record.steady(begun, time.monotonic()) or any(
-                hit["memory"]["id"] == record.id for hit in told["hits"]
-            ):
-                return
-            await asyncio.sleep(0.5)
-        self._must_hold(told, record, "recall of what is indexed")
+        begun, told = await self._recalled("recall of what is indexed", **query)
+        if told is None or {"index_lag", "vectors"} & set(told["partial"]):
+            return
+        if record.steady(begun, time.monotonic()):
+            self._must_hold(told, record, "recall of what is indexed")
 
     def _must_hold(self, told: dict[str, Any], record: Record, how: str) -> None:
         if all(hit["memory"]["id"] != record.id for hit in told["hits"]):
