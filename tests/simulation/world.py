@@ -27,6 +27,7 @@ from tests.simulation.wire import Faulty, Network, Wire
 __all__ = ["NAME", "TTL", "Breakage", "Process", "World"]
 
 _GROUP = "sfm-projector"
+_SOURCE = "urn:simulated"
 NAME = "projector:simulated"
 TTL = 4.0
 
@@ -154,9 +155,7 @@ class World:
         storage = self.storage(wire)
         leadership = Leadership(storage, RELAY, seconds=2.0, holder=wire.process)
         page = self.chance.choice([3, 10, 1000])
-        return self._broken.relay(
-            storage, Bus(wire, self.broker), source="urn:simulated", leadership=leadership, page=page
-        )
+        return self._broken.relay(storage, Bus(wire, self.broker), source=_SOURCE, leadership=leadership, page=page)
 
     def projector(self, wire: Wire) -> tuple[Projector, Copies]:
         """Return the projector of a process, with the copies it forgets."""
@@ -181,7 +180,7 @@ class World:
         bus = Bus(wire, self.broker)
         progress = self._broken.progress(self.storage(wire), bus, name=NAME, group=_GROUP)
         batch = self.chance.choice([1, 5, 500])
-        return self._broken.consumer(bus, projector, progress, group=_GROUP, batch=batch, attempts=3)
+        return self._broken.consumer(bus, projector, progress, group=_GROUP, source=_SOURCE, batch=batch, attempts=3)
 
 
 class _EmbedderOver:

@@ -69,6 +69,7 @@ def consumer_of(runtime: Runtime, metrics: Metrics) -> Consumer:
         projector,
         progress,
         group=group,
+        source=settings.source,
         batch=settings.consumer_batch,
         attempts=settings.consumer_attempts,
     )

@@ -27,6 +27,7 @@ from sfm_inmemory.storage import InmemoryStorage
 from sfm_inmemory.vectors import InmemoryVectors
 
 GROUP = "sfm-projector"
+SOURCE = "urn:test"
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -101,7 +102,7 @@ class World:
     def relay(self, holder: str | None = None, *, durable: bool = True, page: int = 1000) -> Relay:
         """Return a relay from the log to the bus; with `holder` it works under the lease."""
         leadership = None if holder is None else Leadership(self.storage, RELAY, seconds=2.0, holder=holder)
-        return Relay(self.storage, self.bus, source="urn:test", durable=durable, leadership=leadership, page=page)
+        return Relay(self.storage, self.bus, source=SOURCE, durable=durable, leadership=leadership, page=page)
 
     def projector(self) -> Projector:
         """Return a projector into the index that leaves the driving to others."""
@@ -112,7 +113,7 @@ class World:
         """Return a member of the group."""
         projector = self.projector()
         progress = Progress(self.storage, self.bus, name=projector.name, group=GROUP)
-        return Consumer(self.bus, projector, progress, group=GROUP, batch=batch, attempts=attempts)
+        return Consumer(self.bus, projector, progress, group=GROUP, source=SOURCE, batch=batch, attempts=attempts)
 
     async def relayed(self) -> None:
         """Hand everything to the bus."""
@@ -159,6 +160,6 @@ def event() -> Callable[..., Event]:
 
     def make(number: int, memory_id: str = "not an id") -> Event:
         data = ChangeData(memory_id=memory_id, version=1, namespace="a", sequence=number)
-        return Event(id=str(number), source="urn:test", type="memory.created", subject=memory_id, time=NOW, data=data)
+        return Event(id=str(number), source=SOURCE, type="memory.created", subject=memory_id, time=NOW, data=data)
 
     return make

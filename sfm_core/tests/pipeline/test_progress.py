@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from sfm_core.errors import BackendUnavailable
+from sfm_core.model.event import Change, event_of
 from sfm_core.services.progress import Progress
 from sfm_core.services.relay import RELAY
+from sfm_core.testing.build import NOW, new_id
 
 DOWN = BackendUnavailable("fake/port: down")
 GROUP = "sfm-projector"
@@ -80,6 +82,22 @@ async def test_a_consumer_keeps_it_up_to_date(world: Any, running: Callable[[Any
         world.bus.failing.clear()
         await asyncio.sleep(2)
         assert await world.storage.cursor(NAME) == 2
+
+
+async def test_events_of_others_tell_nothing_of_our_log(world: Any, running: Callable[[Any], Any]) -> None:
+    """Another installation counts by itself: its numbers do not move the cursor past what lags."""
+    memory = await world.put()
+    change = Change(
+        sequence=2**40, type="memory.created", memory_id=new_id(), version=1, namespace=memory.namespace, time=NOW
+    )
+    await world.relayed()
+    await world.bus.publish([event_of(change, "urn:somebody")])
+    async with running(world.consumer()):
+        await asyncio.sleep(1)
+    assert set((await world.bus.lag(GROUP)).values()) == {0}
+    await world.put()
+    await world.relayed()
+    assert await progress(world).refresh() == 1
 
 
 async def test_a_writer_learns_that_its_write_is_indexed(world: Any, running: Callable[[Any], Any]) -> None:

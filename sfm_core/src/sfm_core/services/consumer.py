@@ -55,6 +55,7 @@ class Consumer:
         projector: the one that inline indexing uses as well.
         progress: where it is noted how far the group has come.
         group: the consumer group.
+        source: names this installation in its events; the sequences of others say nothing about its log.
         batch: most events at a time.
         attempts: how often an event that fails alone is tried.
 
@@ -72,6 +73,7 @@ class Consumer:
         progress: Progress,
         *,
         group: str,
+        source: str,
         batch: int = 500,
         attempts: int = 5,
     ) -> None:
@@ -79,6 +81,7 @@ class Consumer:
         self._projector = projector
         self.progress = progress
         self._group = group
+        self._source = source
         self._batch = batch
         self._attempts = attempts
         self._stopping = asyncio.Event()
@@ -141,7 +144,7 @@ class Consumer:
     def _lanes(self, deliveries: Sequence[Delivery]) -> dict[str, int]:
         lanes: dict[str, int] = {}
         for delivery in deliveries:
-            if delivery.event is not None:
+            if delivery.event is not None and delivery.event.source == self._source:
                 lanes[delivery.lane] = max(lanes.get(delivery.lane, 0), delivery.event.data.sequence)
         self._seen = max([self._seen, *lanes.values()])
         return lanes
