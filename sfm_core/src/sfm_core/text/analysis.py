@@ -43,18 +43,18 @@ class Analyser(Struct, frozen=True):
         distinct = dict.fromkeys(pairs)
         return Analysis(
             stems=tuple([pair[1] for pair in pairs]),
-            words=tuple([pair for pair in distinct if _has_meaning(pair[0])]),
+            # Nothing is near a number, nor near a pair of characters of a dense script.
+            words=tuple(
+                [pair for pair in distinct if not pair[0].isnumeric()]
+                if folded.isascii()
+                else [pair for pair in distinct if not pair[0].isnumeric() and not is_dense(pair[0])]
+            ),
             length=len(found),
             asks=asked_share(content),
             time=self.english and has_time(found, folded),
             duration=self.english and has_duration(found, folded),
             author_key=key,
         )
-
-
-def _has_meaning(word: str) -> bool:
-    """Tell whether other words can be near `word`: not to a number, nor to a pair of characters of a dense script."""
-    return not word.isnumeric() and (word.isascii() or not is_dense(word))
 
 
 def analyser_of(language: str = ENGLISH) -> Analyser:
