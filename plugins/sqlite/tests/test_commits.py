@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from sfm_core.errors import BackendUnavailable, Conflict
-from sfm_core.model.namespace import ALL
+from sfm_core.model.namespace import ALL, Scope
 from sfm_core.ports.storage import Order
 from sfm_core.testing.build import HERE, NOW, memory, put, store
+from sfm_sqlite import lexicon
 from sfm_sqlite.storage import SqliteStorage
 
 STRACE = shutil.which("strace")
@@ -163,6 +164,22 @@ async def test_a_cancelled_write_leaves_those_beside_it_alone(quick: SqliteStora
     assert {"memory 0", "memory 2", "memory 3"} <= {one.content for one in page.memories}
 
 
+async def test_words_are_read_again_only_where_they_were_dropped(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above the bound the namespace written to longest ago goes; the others stay remembered."""
+    monkeypatch.setattr(lexicon, "_MOST_WORDS", 8)
+    assert storage._writer is not None
+    statements: list[str] = []
+    storage._writer._connection.set_trace_callback(statements.append)
+    for namespace in ("a", "b", "b", "b", "a", "b"):
+        await store(storage, put(f"five words for each one {len(statements)}", namespace=namespace))
+    storage._writer._connection.set_trace_callback(None)
+    read = [sql for sql in statements if sql.startswith("SELECT num, words FROM wordlists")]
+    assert len(read) == 4
+    assert len(await storage.words(Scope("a"))) == len(set(await storage.words(Scope("a")))) >= 5
+
+
 async def test_notes_are_readable_before_they_are_stored_and_after(opening: Callable[..., Any]) -> None:
     """Cursors and words; resets too."""
     async with opening() as storage, opening() as other:
@@ -196,7 +213,7 @@ FULL_DISK = textwrap.dedent(
     import asyncio, resource, signal, sys
     from pathlib import Path
     from sfm_core.errors import BackendUnavailable
-    from sfm_core.model.namespace import ALL
+    from sfm_core.model.namespace import ALL, Scope
     from sfm_core.plugins.types import OpenContext
     from sfm_core.testing.build import NOW, put, store
     from sfm_sqlite.config import SqliteConfig

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from itertools import islice
 
@@ -15,8 +16,10 @@ __all__ = ["Lexicon", "Word", "WordLists", "read_words"]
 Word = tuple[str, str]
 WordLists = list[tuple[int, list[Word]]]
 
-_MOST = 100_000
-"""Terms and words remembered; beyond it the memory is emptied and fills again."""
+_MOST_TERMS = 100_000
+"""Terms remembered; beyond it the memory is emptied and fills again."""
+_MOST_WORDS = 500_000
+"""Words remembered of all namespaces, 70 bytes each; those of the namespace written to longest ago are dropped first."""
 _LONGEST = 500
 """Words in one row: one that is emptied in place is not much rewritten."""
 
@@ -40,7 +43,8 @@ class Lexicon:
         self._connection = connection
         self._terms: dict[str, int] = {}
         self._numbered: list[str] = []
-        self._words: dict[int, set[Word]] = {}
+        # Hashes, which take a third of the words: one in 2**64 / n is taken for another.
+        self._words: OrderedDict[int, set[int]] = OrderedDict()
         self._word_count = 0
         self._new: dict[int, dict[Word, None]] = {}
 
@@ -67,8 +71,9 @@ class Lexicon:
         known = self._words.get(ns)
         if known is None:
             known = self._load(ns)
-        if not known.issuperset(words):
-            new = [word for word in words if word not in known]
+        self._words.move_to_end(ns)
+        if not known.issuperset(map(hash, words)):
+            new = [word for word in words if hash(word) not in known]
             self._new.setdefault(ns, {}).update(dict.fromkeys(new))
 
     def store_words(self) -> None:
@@ -82,15 +87,14 @@ class Lexicon:
         """Remember what the transaction that was committed just now stored."""
         for ns, words in self._new.items():
             if ns in self._words:
-                self._words[ns].update(words)
+                self._words[ns].update(map(hash, words))
                 self._word_count += len(words)
         self._new.clear()
         self._numbered.clear()
-        if len(self._terms) > _MOST:
+        if len(self._terms) > _MOST_TERMS:
             self._terms.clear()
-        if self._word_count > _MOST:
-            self._words.clear()
-            self._word_count = 0
+        while self._word_count > _MOST_WORDS and len(self._words) > 1:
+            self._word_count -= len(self._words.popitem(last=False)[1])
 
     def mark(self) -> tuple[int, dict[int, int]]:
         """Return what `take_back` goes back to."""
@@ -114,8 +118,8 @@ class Lexicon:
         new = encode_json(list(words))
         self._connection.execute(_SET_LIST, (new + " " * (len(old.encode()) - len(new.encode())), num))
 
-    def _load(self, ns: int) -> set[Word]:
-        known = {word for _, words in self.lists(ns) for word in words}
+    def _load(self, ns: int) -> set[int]:
+        known = {hash(word) for _, words in self.lists(ns) for word in words}
         self._words[ns] = known
         self._word_count += len(known)
         return known
