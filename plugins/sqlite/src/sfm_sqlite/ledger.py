@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NoReturn, get_args
 
@@ -127,7 +127,7 @@ class Ledger:
         """Note that `operation` gave a memory this version."""
         self.connection.execute(_JOIN, (operation, id, version, sequence))
 
-    def add_words(self, namespace: str, words: Collection[tuple[str, str]]) -> None:
+    def add_words(self, namespace: str, words: Iterable[tuple[str, str]]) -> None:
         """Add words to a namespace."""
         self.lexicon.add_words(self.namespace(namespace), words)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from itertools import islice
 
 import msgspec
@@ -35,7 +35,7 @@ read_words = msgspec.json.Decoder(list[Word]).decode
 class Lexicon:
     """Terms and words inside the writer's transaction.
 
-    Words that are new to their namespace are held back until `store_words`, at the end of the transaction, and fill one row.
+    Words are held back until `store_words`, at the end of the transaction; those that are new to their namespace fill one row.
     `keep` or `take_back` must follow; `forget` after another process's erasure.
     """
 
@@ -66,20 +66,17 @@ class Lexicon:
         except KeyError:
             return pack_terms([known[stem] if stem in known else self._number(stem) for stem in stems])
 
-    def add_words(self, ns: int, words: Collection[Word]) -> None:
-        """Hold those of `words` that are new to the namespace ready for `store_words`."""
-        known = self._words.get(ns)
-        if known is None:
-            known = self._load(ns)
-        self._words.move_to_end(ns)
-        if not known.issuperset(map(hash, words)):
-            new = [word for word in words if hash(word) not in known]
-            self._new.setdefault(ns, {}).update(dict.fromkeys(new))
+    def add_words(self, ns: int, words: Iterable[Word]) -> None:
+        """Hold `words` of a namespace ready for `store_words`."""
+        self._new.setdefault(ns, {}).update(dict.fromkeys(words))
 
     def store_words(self) -> None:
-        """Store the new words: a row for each namespace."""
+        """Store those of the words held that are new to their namespace: a row for each namespace."""
         for ns, words in self._new.items():
-            new = list(words)
+            known = self._words[ns] if ns in self._words else self._load(ns)
+            self._words.move_to_end(ns)
+            new = [word for word in words if hash(word) not in known]
+            self._new[ns] = dict.fromkeys(new)
             for start in range(0, len(new), _LONGEST):
                 self._connection.execute(_ADD_LIST, (ns, encode_json(new[start : start + _LONGEST])))
 
