@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ import pytest
 from sfm_core.errors import BackendUnavailable, Conflict
 from sfm_core.model.namespace import ALL, Scope
 from sfm_core.ports.storage import Order
-from sfm_core.testing.build import HERE, NOW, memory, put, store
+from sfm_core.testing.build import HERE, NOW, erase, memory, put, store
 from sfm_sqlite import lexicon
 from sfm_sqlite.storage import SqliteStorage
+from sfm_sqlite.writer import Writer
 
 STRACE = shutil.which("strace")
 
@@ -55,10 +57,14 @@ WRITING = textwrap.dedent(
 async def quick(storage: SqliteStorage) -> SqliteStorage:
     """A storage that found its commits to be quick, as they are on a memory disk."""
     await store(storage, put("the first write"))
+    make_quick(storage)
+    return storage
+
+
+def make_quick(storage: SqliteStorage) -> None:
     assert storage._writer is not None
     storage._writer._seconds = 0.0
     storage._writer._note_duration = lambda seconds: None  # type: ignore[method-assign]
-    return storage
 
 
 async def count_commits(storage: SqliteStorage, *calls: Coroutine[Any, Any, object]) -> int:
@@ -151,6 +157,30 @@ async def test_another_process_that_writes_does_not_hold_up_the_event_loop(
     other.close()
     assert await waiting
     assert await quick.last_sequence() == 2
+
+
+async def test_waiting_for_readers_of_what_was_erased_does_not_hold_up_the_event_loop(
+    opening: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their snapshot keeps the log of the erasure from being emptied; each write tries again, in the writer's thread."""
+    threads: list[str] = []
+    scrub = Writer._scrub
+
+    def watched(self: Writer) -> None:
+        threads.append(threading.current_thread().name)
+        scrub(self)
+
+    monkeypatch.setattr(Writer, "_scrub", watched)
+    async with opening(busy_timeout=0.05) as storage:
+        make_quick(storage)
+        [one] = await store(storage, put("one"))
+        reader = sqlite3.connect(tmp_path / "memory.sqlite3", isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM bodies").fetchone()
+        await store(storage, erase(one))
+        await store(storage, put("two"))
+        reader.close()
+    assert threads == ["sfm-sqlite-writer"] * 2
 
 
 async def test_a_cancelled_write_leaves_those_beside_it_alone(quick: SqliteStorage) -> None:

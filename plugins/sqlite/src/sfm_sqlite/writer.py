@@ -131,7 +131,9 @@ class Writer:
         """Commit what this turn of the event loop brought, here and now if that is quick; else hand it to the thread."""
         units, self._turn = self._turn, []
         writes = [write for unit in units for write in unit.writes]
-        quick = inline and len(writes) <= _FEW and self._queue.empty() and all(map(_is_short, writes))
+        # The log of an erasure that a reader holds is waited for after each write: not here.
+        quick = inline and not self._scrub_due and self._queue.empty()
+        quick = quick and len(writes) <= _FEW and all(map(_is_short, writes))
         if units and quick and self._using.acquire(blocking=False):
             try:
                 quick = self._commit(units, inline=True)
