@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-import msgspec
+from msgspec.structs import replace
 
 from sfm_core.errors import IdempotencyMismatch, LeaseLost, SfmError
 from sfm_core.model.event import Change
@@ -14,8 +14,9 @@ from sfm_core.model.filter import Filter, matches
 from sfm_core.model.link import Direction, Link
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
+from sfm_core.ports.answers import answer_of
 from sfm_core.ports.storage import Candidate, Lease, Listing, NamespaceStats, Order, Result, Stored, TextHit, TextQuery
-from sfm_core.ports.writes import Applied, AppliedLink, Idempotency, Operation, Replayed, Write
+from sfm_core.ports.writes import Idempotency, Operation, Replayed, Write
 from sfm_inmemory.fulltext import Document, rank
 from sfm_inmemory.paging import decode, encode, read_place, sort_key
 from sfm_inmemory.state import Answered, Record, State, is_live
@@ -164,9 +165,7 @@ class InmemoryStorage:
         found = self._state.operations.get(id)
         if found is None:
             return None
-        return msgspec.structs.replace(
-            found, sequence=self._state.moved.get(id, 0), count=len(self._state.members.get(id, ()))
-        )
+        return replace(found, sequence=self._state.moved.get(id, 0), count=len(self._state.members.get(id, ())))
 
     async def operation_members(self, id: str, *, limit: int, after: str | None = None) -> list[tuple[str, int]]:
         """Return the memories an operation touched, by id."""
@@ -287,8 +286,7 @@ class InmemoryStorage:
         return Replayed(kept.answer)
 
     def _keep(self, asked: Idempotency, results: Sequence[Result]) -> None:
-        thin = {"results": [_thin(result) for result in results], "note": asked.note}
-        answered = Answered(asked.request, msgspec.json.encode(thin), asked.expires_at)
+        answered = Answered(asked.request, answer_of(asked, results), asked.expires_at)
         self._state.put(self._state.answers, (asked.scope, asked.key), answered)
 
     def _records(self, scope: Scope) -> Iterator[Record]:
@@ -329,15 +327,3 @@ class InmemoryStorage:
             versions=sum(len(record.versions) for record in records),
             links=sum(key[0] in alive and key[1] in alive for key in self._state.links),
         )
-
-
-def _thin(result: Result) -> dict[str, object]:
-    if isinstance(result, Applied):
-        memory = result.memory
-        return {"id": memory.id, "version": memory.version, "outcome": result.outcome, "sequence": result.sequence}
-    if isinstance(result, AppliedLink):
-        key = [result.link.source, result.link.target, result.link.relation]
-        return {"link": key, "outcome": result.outcome, "sequence": result.sequence}
-    if isinstance(result, Operation):
-        return {"operation": result.id}
-    return {"error": type(result).__name__, "detail": str(result)}

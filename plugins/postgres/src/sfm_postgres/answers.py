@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -14,7 +13,7 @@ from sfm_core.ports.writes import Applied, AppliedLink, Idempotency, Operation, 
 from sfm_postgres.adapt import decode_json, encode_json
 from sfm_postgres.view import WHERE
 
-__all__ = ["answer_of", "replay", "settled"]
+__all__ = ["replay", "settled"]
 
 Kept = tuple[bytes, bytes, int, datetime]
 """Request, answer, base of its sequences, end of life."""
@@ -38,11 +37,6 @@ def replay(kept: Kept | None, asked: Idempotency) -> Replayed | None:
     return Replayed(encode_json(told))
 
 
-def answer_of(asked: Idempotency, results: Sequence[Result]) -> bytes:
-    """Return the thin answer to keep; sequences that are not known yet count from -1 downwards."""
-    return encode_json({"results": [_thin(result) for result in results], "note": asked.note})
-
-
 def settled(results: Sequence[Result], base: int) -> list[Result]:
     """Return `results` with their real sequences: `base` is the last one before this transaction's."""
     return [
@@ -51,15 +45,3 @@ def settled(results: Sequence[Result], base: int) -> list[Result]:
         else result
         for result in results
     ]
-
-
-def _thin(result: Result) -> dict[str, Any]:
-    if isinstance(result, Applied):
-        memory = result.memory
-        return {"id": memory.id, "version": memory.version, "outcome": result.outcome, "sequence": result.sequence}
-    if isinstance(result, AppliedLink):
-        link = [result.link.source, result.link.target, result.link.relation]
-        return {"link": link, "outcome": result.outcome, "sequence": result.sequence}
-    if isinstance(result, Operation):
-        return {"operation": result.id}
-    return {"error": type(result).__name__, "detail": str(result)}

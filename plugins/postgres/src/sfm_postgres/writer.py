@@ -12,9 +12,10 @@ from msgspec import Struct
 from psycopg.errors import UniqueViolation
 
 from sfm_core.errors import BackendUnavailable, SfmError
+from sfm_core.ports.answers import answer_of
 from sfm_core.ports.storage import Result
 from sfm_core.ports.writes import Applied, Idempotency, ImportMemory, Put, Replace, Replayed, Write
-from sfm_postgres.answers import answer_of, replay, settled
+from sfm_postgres.answers import replay, settled
 from sfm_postgres.database import Database
 from sfm_postgres.decide import decide
 from sfm_postgres.errors import Blocked

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-import msgspec
-
 from sfm_core.errors import IdempotencyMismatch
+from sfm_core.ports.answers import answer_of
 from sfm_core.ports.storage import Result
-from sfm_core.ports.writes import Applied, AppliedLink, Idempotency, Operation, Replayed, StartOperation
+from sfm_core.ports.writes import Idempotency, Operation, Replayed, StartOperation
 from sfm_sqlite.codec import blob_or_none, id_of, micros, micros_or_none, moment
 from sfm_sqlite.ledger import WHERE, Ledger
 
@@ -82,18 +81,7 @@ def kept_answer(connection: sqlite3.Connection, asked: Idempotency) -> Replayed 
 
 def keep_answer(ledger: Ledger, asked: Idempotency, results: Sequence[Result]) -> None:
     """Keep the thin answer with its key, and drop the ones whose time is over."""
-    answer = msgspec.json.encode({"results": [_thin(result) for result in results], "note": asked.note})
     ledger.connection.execute("DELETE FROM answers WHERE expires_at <= ?", (micros(asked.now),))
-    ledger.connection.execute(_KEEP, (asked.scope, asked.key, asked.request, answer, micros(asked.expires_at)))
-
-
-def _thin(result: Result) -> dict[str, object]:
-    if isinstance(result, Applied):
-        memory = result.memory
-        return {"id": memory.id, "version": memory.version, "outcome": result.outcome, "sequence": result.sequence}
-    if isinstance(result, AppliedLink):
-        link = [result.link.source, result.link.target, result.link.relation]
-        return {"link": link, "outcome": result.outcome, "sequence": result.sequence}
-    if isinstance(result, Operation):
-        return {"operation": result.id}
-    return {"error": type(result).__name__, "detail": str(result)}
+    ledger.connection.execute(
+        _KEEP, (asked.scope, asked.key, asked.request, answer_of(asked, results), micros(asked.expires_at))
+    )
