@@ -35,7 +35,8 @@ class Architecture(Struct, frozen=True, kw_only=True):
 
 def _rounded(rows: NDArray[np.float32], steps: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Round each row to int8 within +-`steps`, and return with it what to multiply each row by."""
-    scales = np.maximum(np.abs(rows).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / np.float32(steps)
+    scales: NDArray[np.float32] = np.abs(rows).max(axis=1, keepdims=True).clip(np.finfo(np.float32).tiny)
+    scales /= steps
     return np.round(rows / scales).astype(np.int8), scales
 
 
