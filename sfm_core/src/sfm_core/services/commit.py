@@ -143,8 +143,10 @@ class Committer:
             raise
         done = Committed(answer, indexed, forgotten=forgotten)
         if wait and not indexed:
+            # Also what was there before: the index may not hold it yet.
+            stand = [result.memory for result in answer if isinstance(result, Applied)]
             indexed = await self.projector.reached(
-                done.sequence, self.limits.wait_seconds, live=None if gone else list(live.values())
+                done.sequence, self.limits.wait_seconds, live=None if gone else stand
             )
             done = Committed(answer, indexed, forgotten=forgotten)
         if self.hooks.has_remembered:
@@ -154,9 +156,7 @@ class Committer:
     async def _replay(self, answer: Replayed, wait: bool) -> Committed:
         replay = Replay.read(answer.answer)
         sequence = max((result.sequence for result in replay.results), default=0)
-        indexed = self.projector.keeps_up or await self.projector.reached(
-            sequence, self.limits.wait_seconds if wait else 0.0
-        )
+        indexed = await self.projector.reached(sequence, self.limits.wait_seconds if wait else 0.0)
         return Committed([], indexed, replay)
 
     def _tell(self, principal: Principal, writes: Sequence[Write], results: Sequence[Result]) -> None:

@@ -140,7 +140,7 @@ class Projector:
         Args:
             sequence: of the change log.
             timeout: seconds.
-            live: what was written, if that is all that matters and nothing was deleted: where a consumer does the work,
+            live: what must be found, if that is all that matters and nothing was deleted: where a consumer does the work,
                 the index is asked for it as well, since the cursor of all may be behind for the sake of others.
         """
         if not self._projection.needed:
