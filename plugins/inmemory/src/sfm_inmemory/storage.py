@@ -8,14 +8,25 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from sfm_core.errors import IdempotencyMismatch, LeaseLost, SfmError
+from sfm_core.errors import Conflict, IdempotencyMismatch, LeaseLost, SfmError
 from sfm_core.model.event import Change
 from sfm_core.model.filter import Filter, matches
 from sfm_core.model.link import Direction, Link
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
 from sfm_core.ports.answers import answer_of
-from sfm_core.ports.storage import Candidate, Lease, Listing, NamespaceStats, Order, Result, Stored, TextHit, TextQuery
+from sfm_core.ports.storage import (
+    ApiKey,
+    Candidate,
+    Lease,
+    Listing,
+    NamespaceStats,
+    Order,
+    Result,
+    Stored,
+    TextHit,
+    TextQuery,
+)
 from sfm_core.ports.writes import Idempotency, Operation, Replayed, Write
 from sfm_inmemory.fulltext import Document, rank
 from sfm_inmemory.paging import decode, encode, read_place, sort_key
@@ -27,7 +38,7 @@ __all__ = ["InmemoryStorage"]
 
 
 class InmemoryStorage:
-    """The storage port with full text, matching, vocabulary and leases. One event loop at a time.
+    """The storage port with full text, matching, vocabulary, leases and API keys. One event loop at a time.
 
     Args:
         clock: seconds that only rise; leases are judged by them.
@@ -38,6 +49,7 @@ class InmemoryStorage:
         self._writer = Writer(self._state)
         self._cursors: dict[str, int] = {}
         self._leases: dict[str, tuple[Lease, float]] = {}
+        self._keys: dict[str, ApiKey] = {}
         self._clock = clock
 
     async def apply(
@@ -159,6 +171,27 @@ class InmemoryStorage:
         """Free a lease that is the current one."""
         if self._running(lease.name) == lease:
             self._leases[lease.name] = lease, self._clock()
+
+    async def add_api_key(self, key: ApiKey) -> None:
+        """Keep a new API key: see the port."""
+        if key.id in self._keys:
+            raise Conflict(f"inmemory/storage: the id {key.id} of an API key is taken")
+        self._keys[key.id] = key
+
+    async def api_key(self, id: str) -> ApiKey | None:
+        """Return an API key."""
+        return self._keys.get(id)
+
+    async def api_keys(self, *, after: str | None, limit: int) -> list[ApiKey]:
+        """Return a page of the API keys, by id."""
+        return [self._keys[id] for id in sorted(self._keys) if after is None or id > after][:limit]
+
+    async def revoke_api_key(self, id: str, at: datetime) -> ApiKey | None:
+        """Mark an API key as revoked: see the port."""
+        key = self._keys.get(id)
+        if key is not None and key.revoked_at is None:
+            key = self._keys[id] = replace(key, revoked_at=at)
+        return key
 
     async def operation(self, id: str) -> Operation | None:
         """Return an operation, with the figures of its writes so far."""

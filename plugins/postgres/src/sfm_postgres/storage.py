@@ -13,9 +13,20 @@ from sfm_core.model.link import Direction, Link
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
 from sfm_core.plugins.types import OpenContext
-from sfm_core.ports.storage import Candidate, Lease, Listing, NamespaceStats, Order, Result, Stored, TextHit, TextQuery
+from sfm_core.ports.storage import (
+    ApiKey,
+    Candidate,
+    Lease,
+    Listing,
+    NamespaceStats,
+    Order,
+    Result,
+    Stored,
+    TextHit,
+    TextQuery,
+)
 from sfm_core.ports.writes import Idempotency, Operation, Replayed, Write
-from sfm_postgres import ledger, lists, reads
+from sfm_postgres import api_keys, ledger, lists, reads
 from sfm_postgres.candidates import authors, candidates
 from sfm_postgres.config import PostgresConfig
 from sfm_postgres.database import Database, open_database
@@ -42,8 +53,7 @@ class PostgresStorage:
         self, writes: Sequence[Write], *, atomic: bool = True, idempotency: Idempotency | None = None
     ) -> list[Result] | Replayed:
         """Carry out `writes`: see the port. Calls that wait together share a transaction."""
-        if self._read_only:
-            raise BackendError(f"{WHERE}: the storage was opened for reading only")
+        self._require_writable()
         return await self._writer.apply(writes, atomic=atomic, idempotency=idempotency)
 
     async def answered(self, idempotency: Idempotency) -> Replayed | None:
@@ -111,6 +121,24 @@ class PostgresStorage:
     async def release_lease(self, lease: Lease) -> None:
         """Free a lease when it is the current one."""
         await ledger.release_lease(self._database, lease)
+
+    async def add_api_key(self, key: ApiKey) -> None:
+        """Keep a new API key: see the port."""
+        self._require_writable()
+        await api_keys.add(self._database, key)
+
+    async def api_key(self, id: str) -> ApiKey | None:
+        """Return an API key."""
+        return await api_keys.one(self._database, id)
+
+    async def api_keys(self, *, after: str | None, limit: int) -> list[ApiKey]:
+        """Return a page of the API keys, by id."""
+        return await api_keys.page(self._database, after=after, limit=limit)
+
+    async def revoke_api_key(self, id: str, at: datetime) -> ApiKey | None:
+        """Mark an API key as revoked: see the port."""
+        self._require_writable()
+        return await api_keys.revoke(self._database, id, at)
 
     async def operation(self, id: str) -> Operation | None:
         """Return an operation, with the figures of its writes so far."""
@@ -204,6 +232,10 @@ class PostgresStorage:
     async def close(self) -> None:
         """Carry out what waits to be written."""
         await self._writer.close()
+
+    def _require_writable(self) -> None:
+        if self._read_only:
+            raise BackendError(f"{WHERE}: the storage was opened for reading only")
 
 
 @asynccontextmanager

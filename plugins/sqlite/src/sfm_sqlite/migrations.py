@@ -172,5 +172,18 @@ _LEASES = """
 CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
 """
 
-STEPS: tuple[str, ...] = (_BASE, _WORD_LISTS, _LEASES)
+_API_KEYS = """
+CREATE TABLE api_keys (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    namespaces TEXT NOT NULL,
+    verbs TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER
+) WITHOUT ROWID;
+"""
+
+STEPS: tuple[str, ...] = (_BASE, _WORD_LISTS, _LEASES, _API_KEYS)
 """Step n (from 1) brings a file from version n - 1 to n; a released step never changes."""

@@ -19,14 +19,25 @@ from sfm_core.model.link import Direction, Link
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
 from sfm_core.plugins.types import OpenContext
-from sfm_core.ports.storage import Candidate, Lease, Listing, NamespaceStats, Order, Result, Stored, TextHit, TextQuery
+from sfm_core.ports.storage import (
+    ApiKey,
+    Candidate,
+    Lease,
+    Listing,
+    NamespaceStats,
+    Order,
+    Result,
+    Stored,
+    TextHit,
+    TextQuery,
+)
 from sfm_core.ports.writes import Idempotency, Operation, Replayed, Write
-from sfm_sqlite import lists, operations, reads, vocabulary
+from sfm_sqlite import api_keys, leases, lists, operations, reads, vocabulary
+from sfm_sqlite.aside import Aside
 from sfm_sqlite.candidates import Candidates, authors
 from sfm_sqlite.codec import micros, micros_or_none
 from sfm_sqlite.config import SqliteConfig
 from sfm_sqlite.connect import connect, file_path, meaning, migrate, prepare_file
-from sfm_sqlite.leases import Leases
 from sfm_sqlite.ledger import WHERE
 from sfm_sqlite.links import links_in, links_of
 from sfm_sqlite.migrations import APPLICATION_ID, STEPS
@@ -46,18 +57,16 @@ _SHORT = 200
 
 
 class SqliteStorage:
-    """The storage port with full text, matching, vocabulary and leases; durable, and shared between processes.
+    """The storage port with full text, matching, vocabulary, leases and API keys; durable, and shared between processes.
 
     BM25 is computed exactly, by the port's formula, by scanning the terms of the namespace in memory.
     """
 
-    def __init__(
-        self, readers: Readers, writer: Writer | None, notes: Notes, leases: Leases, *, word_bytes: int
-    ) -> None:
+    def __init__(self, readers: Readers, writer: Writer | None, notes: Notes, aside: Aside, *, word_bytes: int) -> None:
         self._readers = readers
         self._writer = writer
         self._notes = notes
-        self._leases = leases
+        self._aside = aside
         self._word_bytes = word_bytes
         self._candidates = Candidates()
         self._search: TextSearch | None = None
@@ -142,19 +151,37 @@ class SqliteStorage:
             self._notes.save_cursor(name, sequence)
             return
         self._writable()
-        await asyncio.to_thread(self._leases.save_cursor, name, sequence, fence)
+        await asyncio.to_thread(leases.save_fenced_cursor, self._aside, name, sequence, fence)
         if sequence == 0:
             self._notes.forget_cursor(name)
 
     async def acquire_lease(self, name: str, holder: str, *, seconds: float) -> Lease | None:
         """Take or renew a lease: see the port."""
         self._writable()
-        return await asyncio.to_thread(self._leases.acquire, name, holder, seconds)
+        return await asyncio.to_thread(leases.acquire, self._aside, name, holder, seconds)
 
     async def release_lease(self, lease: Lease) -> None:
         """Free a lease that is the current one."""
         self._writable()
-        await asyncio.to_thread(self._leases.release, lease)
+        await asyncio.to_thread(leases.release, self._aside, lease)
+
+    async def add_api_key(self, key: ApiKey) -> None:
+        """Keep a new API key: see the port."""
+        self._writable()
+        await asyncio.to_thread(api_keys.add, self._aside, key)
+
+    async def api_key(self, id: str) -> ApiKey | None:
+        """Return an API key."""
+        return self._readers.now(lambda reader: api_keys.one(reader.connection, id))
+
+    async def api_keys(self, *, after: str | None, limit: int) -> list[ApiKey]:
+        """Return a page of the API keys, by id."""
+        return await self._read(limit, lambda reader: api_keys.page(reader.connection, after=after, limit=limit))
+
+    async def revoke_api_key(self, id: str, at: datetime) -> ApiKey | None:
+        """Mark an API key as revoked: see the port."""
+        self._writable()
+        return await asyncio.to_thread(api_keys.revoke, self._aside, id, at)
 
     async def operation(self, id: str) -> Operation | None:
         """Return an operation, with the figures of its writes so far."""
@@ -313,11 +340,11 @@ async def open_storage(config: SqliteConfig, context: OpenContext) -> AsyncItera
     if connection is not None:
         most = config.checkpoint_megabytes * 2**20
         writer = Writer(connection, path, notes, checkpoint_bytes=most, patience=config.busy_timeout)
-    leases = Leases(path, timeout=config.busy_timeout)
+    aside = Aside(path, timeout=config.busy_timeout)
     try:
-        yield SqliteStorage(readers, writer, notes, leases, word_bytes=config.word_memory_megabytes * 2**20)
+        yield SqliteStorage(readers, writer, notes, aside, word_bytes=config.word_memory_megabytes * 2**20)
     finally:
-        leases.close()
+        aside.close()
         readers.close()
         if writer is not None:
             writer.close()

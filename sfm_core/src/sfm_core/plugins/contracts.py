@@ -10,7 +10,7 @@ from sfm_core.plugins.types import Port
 from sfm_core.ports.cache import Cache, CacheCapability
 from sfm_core.ports.embedding import Embedding, EmbeddingCapability, WordVectors
 from sfm_core.ports.events import DeadLetters, Events, EventsCapability
-from sfm_core.ports.storage import FullText, Leases, Matching, Storage, StorageCapability, Vocabulary
+from sfm_core.ports.storage import ApiKeys, FullText, Leases, Matching, Storage, StorageCapability, Vocabulary
 from sfm_core.ports.vectors import LexicalVectors, Vectors, VectorsCapability
 
 __all__ = ["CAPABILITIES", "missing_members", "protocols_of"]
@@ -33,6 +33,7 @@ _PORTS: Mapping[Port, type] = {
 # By port: members of two enums with equal values are equal keys.
 _ABILITIES: Mapping[Port, Mapping[StrEnum, type]] = {
     Port.STORAGE: {
+        StorageCapability.API_KEYS: ApiKeys,
         StorageCapability.FULL_TEXT: FullText,
         StorageCapability.LEASES: Leases,
         StorageCapability.MATCHING: Matching,

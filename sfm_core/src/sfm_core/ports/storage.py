@@ -31,9 +31,12 @@ from sfm_core.ports.abilities import (
     Vocabulary,
     WordGroup,
 )
+from sfm_core.ports.keys import ApiKey, ApiKeys
 from sfm_core.ports.writes import Applied, AppliedLink, Idempotency, Operation, Replayed, Write
 
 __all__ = [
+    "ApiKey",
+    "ApiKeys",
     "Applied",
     "Candidate",
     "FullText",
@@ -67,6 +70,8 @@ class StorageCapability(StrEnum):
     """Names all ids that pass a filter (`Matching`): lets a vector search be restricted before top-k."""
     LEASES = "leases"
     """Lets one process at a time do a piece of work (`Leases`): the relay needs it."""
+    API_KEYS = "api_keys"
+    """Keeps API keys (`ApiKeys`): a service that others can reach needs it."""
     DURABLE = "durable"
     """Acknowledged writes survive `kill -9` and power loss."""
     SHARED = "shared"

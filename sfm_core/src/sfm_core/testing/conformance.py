@@ -21,6 +21,7 @@ from sfm_core.testing.events import DeadLettersSuite, DurableEventsSuite, Events
 from sfm_core.testing.opener import specs_of
 from sfm_core.testing.refusals import REFUSALS
 from sfm_core.testing.storage import StorageSuite
+from sfm_core.testing.storage_keys import ApiKeysSuite
 from sfm_core.testing.storage_lasting import DurableStorageSuite, SharedStorageSuite
 from sfm_core.testing.storage_leases import LeasesSuite
 from sfm_core.testing.storage_ranking import MatchingSuite
@@ -38,6 +39,7 @@ SUITES: tuple[type[Suite], ...] = (
     VocabularySuite,
     MatchingSuite,
     LeasesSuite,
+    ApiKeysSuite,
     DurableStorageSuite,
     SharedStorageSuite,
     VectorsSuite,

@@ -26,6 +26,7 @@ __all__ = [
     "REFUSALS",
     "CacheNotSharedSuite",
     "EventsNotDurableSuite",
+    "NoApiKeysSuite",
     "NoDeadLettersSuite",
     "NoFullTextSuite",
     "NoLeasesSuite",
@@ -89,6 +90,14 @@ class NoLeasesSuite(AbsentMethods):
         with pytest.raises(CapabilityNotSupported):
             await backend.save_cursor("relay", 5, fence=Lease("relay", "a", 1))
         assert await backend.cursor("relay") == 0
+
+
+class NoApiKeysSuite(AbsentMethods):
+    """A storage without API_KEYS."""
+
+    port = Port.STORAGE
+    lacks = StorageCapability.API_KEYS
+    methods = ("add_api_key", "api_key", "api_keys", "revoke_api_key")
 
 
 class NoDeadLettersSuite(AbsentMethods):
@@ -248,6 +257,7 @@ REFUSALS: tuple[type[Suite], ...] = (
     NoVocabularySuite,
     NoMatchingSuite,
     NoLeasesSuite,
+    NoApiKeysSuite,
     StorageNotDurableSuite,
     StorageNotSharedSuite,
     NoVectorsAmongSuite,
