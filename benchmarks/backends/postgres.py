@@ -1,7 +1,23 @@
 """`python -m benchmarks.backends.postgres`: the PostgreSQL storage beside the bare driver, on a real server, as ratios.
 
-The floor does the same inserts into tables of the same shape and indexes, as a program would write them with psycopg; for
-words it ranks a `tsvector` by `ts_rank` inside the namespace. Both run in turn, so that a drift of the machine meets both.
+There are two floors (`benchmarks.backends.postgres_floors`). Each has one connection of psycopg, uses its pipeline or COPY,
+prepared statements, one transaction for all it stores, and the same server with the disk flushed at every commit.
+
+* **By hand** is a program that keeps the same promises for a new memory: the row with all columns, filters and b-trees; not
+  a second time when the same is there already; the words searchable (a `tsvector` that the server makes, in a GIN index with
+  the filters' columns); the vocabulary, words that the process stored before left out; the change row with a number without
+  gaps, under a lock until the commit. It gets what the storage gets, memories with their analysis, and makes its rows while
+  the clock runs. It does less than the storage all the same: one writer, no coordinates, idempotency keys, erased ids, retries.
+* **Rows only** copies finished rows, those of the plugin, into a table with the plugin's columns and indexes, and change rows
+  beside them. They are made before the clock runs, nothing is looked up, no word is noted. No program that keeps the promises
+  can be as quick; it shows how much of the time is the server's own work on records.
+
+A read by id is the same statement. Words are searched by hand in two ways: by `ts_rank`, the nearest that PostgreSQL has of
+itself (any word, no rarity of words, so another ranking), and by one statement of the port's own BM25 over the `tsvector`.
+All sides hold the same memories when they are searched, and were vacuumed at the same moment; then once more after 5 % more
+were stored, with no vacuum since.
+
+All run in turn, so that a drift of the machine meets each of them; a figure is a median.
 """
 
 from __future__ import annotations
@@ -10,14 +26,14 @@ import argparse
 import asyncio
 import random
 import statistics
+import string
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 import psycopg
 
+from benchmarks.backends.postgres_floors import NOW, Bare, ByHand
 from benchmarks.speed.texts import memories, namespace, question
 from sfm_core.config.secret import Secret
 from sfm_core.model.memory import Memory
@@ -30,38 +46,30 @@ from sfm_core.services.ids import new_id
 from sfm_core.testing.servers.postgres import PostgresServer
 from sfm_core.text.analysis import analyse
 from sfm_postgres.config import PostgresConfig
-from sfm_postgres.rows import ALL_COLUMNS, Content, row_of
 from sfm_postgres.storage import PostgresStorage, open_storage
 
 ROUNDS = 200
 BATCH = 1000
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+BATCHES = 7
 
 Call = Callable[[int], Awaitable[object]]
 
-_NAMES = ", ".join(ALL_COLUMNS)
-_INSERT = f"INSERT INTO bare.memories ({_NAMES}) VALUES ({', '.join(['%s'] * len(ALL_COLUMNS))})"
-_LOG = """INSERT INTO bare.changes (sequence, type, memory_id, version, namespace, time)
-    VALUES (nextval('bare.sequences'), 'memory.created', %s, 1, %s, %s)"""
-_FIELDS = ", ".join(ALL_COLUMNS[:21])
-_WORDS = """SELECT id, ts_rank(words, query) AS score FROM bare.texts, to_tsquery('simple', %s) query
-    WHERE namespace = %s AND words @@ query ORDER BY score DESC LIMIT %s"""
 
-
-def puts(count: int, namespaces: int, *, seed: int = 1) -> list[Put]:
-    """Return writes of made-up memories."""
+def puts(count: int, namespaces: int, *, seed: int, new: float = 0.0) -> list[Put]:
+    """Return writes of made-up memories, a share of whose words nobody said before."""
+    draw = random.Random(seed)
     made = []
     for fields in memories(count, namespaces, seed=seed):
+        if new:
+            words = fields["content"].split()
+            coined = (
+                word if draw.random() >= new else "".join(draw.choices(string.ascii_lowercase, k=9)) for word in words
+            )
+            fields["content"] = " ".join(coined)
         memory = Memory(id=new_id(), occurred_at=NOW, created_at=NOW, updated_at=NOW, **fields)
         analysis = analyse(memory.content, memory.author)
-        given = frozenset(fields)
-        made.append(Put(memory=memory, analysis=analysis, digest=digest(memory), given=given))
+        made.append(Put(memory=memory, analysis=analysis, digest=digest(memory), given=frozenset(fields)))
     return made
-
-
-def bare_row(write: Put) -> tuple[Any, ...]:
-    """Return the same row under an id of its own."""
-    return (new_id(), *row_of(write.memory, Content(write.analysis, write.digest))[1:])
 
 
 def terms(text: str) -> list[str]:
@@ -69,158 +77,134 @@ def terms(text: str) -> list[str]:
     return list(dict.fromkeys(analyse(text, None).stems))
 
 
-class Floor:
-    """What a program would write with psycopg alone."""
-
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        self.connection = connection
-
-    async def prepare(self, schema: str) -> None:
-        """Make tables of the same shape."""
-        run = self.connection.execute
-        await run("CREATE SCHEMA bare")
-        await run(f"CREATE TABLE bare.memories (LIKE {schema}.memories INCLUDING ALL)".encode())
-        await run(f"CREATE TABLE bare.changes (LIKE {schema}.changes INCLUDING ALL)".encode())
-        await run("CREATE SEQUENCE bare.sequences")
-        await run("CREATE TABLE bare.texts (id uuid PRIMARY KEY, namespace text, words tsvector)")
-        await run("CREATE EXTENSION IF NOT EXISTS btree_gin")
-        await run("CREATE INDEX ON bare.texts USING gin (namespace, words)")
-
-    async def store(self, row: Sequence[Any]) -> None:
-        """Insert a memory and its change."""
-        async with self.connection.transaction():
-            await self.connection.execute(_INSERT.encode(), row)
-            await self.connection.execute(_LOG, (row[0], row[1], NOW))
-
-    async def store_many(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Copy memories and their changes."""
-        async with self.connection.transaction(), self.connection.cursor() as cursor:
-            async with cursor.copy(f"COPY bare.memories ({_NAMES}) FROM STDIN".encode()) as copy:
-                for row in rows:
-                    await copy.write_row(row)
-            await cursor.execute("SELECT coalesce(max(sequence), 0) FROM bare.changes")
-            [(last,)] = await cursor.fetchall()
-            names = "sequence, type, memory_id, version, namespace, time"
-            async with cursor.copy(f"COPY bare.changes ({names}) FROM STDIN".encode()) as copy:
-                for number, row in enumerate(rows):
-                    await copy.write_row((last + 1 + number, "memory.created", row[0], 1, row[1], NOW))
-            await cursor.execute("SELECT setval('bare.sequences', %s)", (last + len(rows),))
-
-    async def store_texts(self, writes: Sequence[Put]) -> None:
-        """Insert what `words` searches."""
-        async with self.connection.cursor() as cursor:
-            await cursor.executemany(
-                "INSERT INTO bare.texts VALUES (%s, %s, array_to_tsvector(%s))",
-                [(write.memory.id, write.memory.namespace, sorted(set(write.analysis.stems))) for write in writes],
-            )
-
-    async def get(self, id: str) -> Any:
-        """Read one row."""
-        cursor = await self.connection.execute(f"SELECT {_FIELDS} FROM bare.memories WHERE id = %s".encode(), (id,))
-        return await cursor.fetchone()
-
-    async def words(self, namespace: str, words: Sequence[str], k: int) -> Any:
-        """Search any of the words."""
-        query = " | ".join(f"'{word}'" for word in words)
-        return await (await self.connection.execute(_WORDS, (query, namespace, k))).fetchall()
+async def compare(what: str, ours: Call, *floors: Call, rounds: int = ROUNDS, per: int = 1) -> None:
+    """Run all in turn and print the medians and the ratios; the first rounds do not count."""
+    warm = max(1, rounds // 10)
+    times: list[list[float]] = [[] for _ in range(1 + len(floors))]
+    for number in range(warm + rounds):
+        for call, taken in zip((ours, *floors), times, strict=True):
+            start = time.perf_counter()
+            await call(number)
+            taken.append(time.perf_counter() - start)
+    mine, *theirs = (1e6 * statistics.median(taken[warm:]) / per for taken in times)
+    print(f"{what:44s} {mine:9.1f}" + "".join(f" {one:9.1f} {mine / one:6.2f}" for one in theirs), flush=True)
 
 
-async def paired(what: str, ours: Call, floor: Call, *, rounds: int = ROUNDS, per: int = 1) -> None:
-    """Run both in turn and print the medians."""
-    mine, base = [], []
-    for number in range(rounds + rounds // 10):
-        start = time.perf_counter()
-        await ours(number)
-        middle = time.perf_counter()
-        await floor(number)
-        mine.append(middle - start)
-        base.append(time.perf_counter() - middle)
-    us, theirs = (1e6 * statistics.median(times[rounds // 10 :]) / per for times in (mine, base))
-    print(f"{what:44s} {us:10.1f} {theirs:10.1f} {us / theirs:7.2f}", flush=True)
+class Sides:
+    """The storage and both floors, which are given the same memories."""
 
+    def __init__(self, storage: PostgresStorage, bare: Bare, by_hand: ByHand) -> None:
+        self.storage = storage
+        self.bare = bare
+        self.by_hand = by_hand
 
-async def fill(storage: PostgresStorage, floor: Floor, count: int, namespaces: int) -> list[str]:
-    """Store memories in batches, measured; return ids of the floor's."""
-    writes = puts(count, namespaces)
-    ids: list[str] = []
-    batches = [writes[start : start + BATCH] for start in range(0, count, BATCH)]
-    rows = [[bare_row(write) for write in batch] for batch in batches]
-    ids = [row[0] for batch in rows for row in batch]
+    async def store_batches(self, what: str, batches: Sequence[list[Put]]) -> None:
+        """Store batches on all sides, measured."""
+        rows = [[self.bare.row(write) for write in batch] for batch in batches]
+        await compare(
+            what,
+            lambda n: self.storage.apply(batches[n]),
+            lambda n: self.by_hand.store_many(batches[n]),
+            lambda n: self.bare.store_many(rows[n]),
+            rounds=len(batches) - max(1, (len(batches) - 1) // 10),
+            per=len(batches[0]),
+        )
 
-    async def ours(number: int) -> None:
-        if number < len(batches):
-            await storage.apply(batches[number])
+    async def fill(self, count: int, namespaces: int) -> list[str]:
+        """Store memories on all sides; return ids."""
+        writes = puts(count, namespaces, seed=1)
+        for start in range(0, count, BATCH):
+            batch = writes[start : start + BATCH]
+            await self.storage.apply(batch)
+            await self.by_hand.store_many(batch)
+            await self.bare.store_many([self.bare.row(write) for write in batch])
+        return [write.memory.id for write in writes[:ROUNDS]]
 
-    async def bare(number: int) -> None:
-        if number < len(batches):
-            await floor.store_many(rows[number])
+    async def single(self, what: str, writes: Sequence[Put]) -> None:
+        """Measure single stores, one after the other."""
+        rows = [self.bare.row(write) for write in writes]
+        await compare(
+            what,
+            lambda n: self.storage.apply([writes[n]]),
+            lambda n: self.by_hand.store(writes[n]),
+            lambda n: self.bare.store(rows[n]),
+        )
 
-    rounds = len(batches) * 10 // 11 or 1
-    await paired("store in batches of 1,000 (per memory)", ours, bare, rounds=rounds, per=BATCH)
-    for number in range(rounds + rounds // 10, len(batches)):
-        await ours(number)
-        await bare(number)
-    for batch in batches:
-        await floor.store_texts(batch)
-    return [ids[0], *[write.memory.id for write in writes[:ROUNDS]]]
-
-
-async def known(storage: PostgresStorage, floor: Floor, namespaces: int) -> None:
-    """Measure batches that bring no new word, as most do in a store that is not new."""
-    batches = [puts(BATCH, namespaces, seed=100 + number) for number in range(6)]
-    rows = [[bare_row(write) for write in batch] for batch in batches]
-    for write in (write for batch in batches for write in batch):
-        await storage.add_words(write.memory.namespace, write.analysis.words)
-    await paired(
-        "the same, all words known (per memory)",
-        lambda n: storage.apply(batches[n]),
-        lambda n: floor.store_many(rows[n]),
-        rounds=6,
-        per=BATCH,
-    )
-
-
-async def single(storage: PostgresStorage, floor: Floor) -> None:
-    """Measure single stores, one after the other and many at once."""
-    extra = puts(ROUNDS * 2, 1, seed=2)
-    rows = [bare_row(write) for write in extra]
-    await paired("store one", lambda n: storage.apply([extra[n]]), lambda n: floor.store(rows[n]))
-    for at_once in (16, 64):
-        more = puts(at_once * 20, 1, seed=at_once)
+    async def at_once(self, count: int) -> None:
+        """Measure single stores of many callers."""
+        writes = puts(count * 20, 1, seed=count)
         start = time.perf_counter()
         for turn in range(20):
-            await asyncio.gather(*(storage.apply([write]) for write in more[turn * at_once : (turn + 1) * at_once]))
-        each = 1e6 * (time.perf_counter() - start) / len(more)
-        print(f"{f'store one, {at_once} at once':44s} {each:10.1f}", flush=True)
+            now = writes[turn * count : (turn + 1) * count]
+            await asyncio.gather(*(self.storage.apply([write]) for write in now))
+        each = 1e6 * (time.perf_counter() - start) / len(writes)
+        print(f"{f'store one, {count} callers at once':44s} {each:9.1f}", flush=True)
 
+    async def learn(self, writes: Sequence[Put]) -> None:
+        """Make the words of `writes` known on both sides that have a vocabulary."""
+        for write in writes:
+            await self.storage.add_words(write.memory.namespace, write.analysis.words)
+            await self.by_hand.add_words(write.memory.namespace, write.analysis.words)
 
-async def measure(url: str, count: int, namespaces: int) -> None:
-    """Print one table."""
-    config = PostgresConfig(url=Secret(url), schema=f"ours_{uuid4().hex[:8]}")
-    draw = random.Random(3)
-    async with (
-        open_storage(config, OpenContext()) as storage,
-        await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
-    ):
-        floor = Floor(connection)
-        await floor.prepare(config.schema)
-        print(f"\n{count:,} memories, {namespaces} namespaces{'':14s} ours us   floor us   ratio")
-        theirs, *ids = await fill(storage, floor, count, namespaces)
-        for name in (f"{config.schema}.memories", f"{config.schema}.changes", "bare.memories", "bare.texts"):
-            await connection.execute(f"VACUUM (ANALYZE) {name}".encode())
-        await known(storage, floor, namespaces)
-        await single(storage, floor)
-        await paired("get by id", lambda n: storage.get([ids[n % len(ids)]], now=NOW), lambda _: floor.get(theirs))
+    async def search(self, what: str, namespaces: int) -> None:
+        """Measure word searches."""
+        draw = random.Random(3)
         asked = [terms(question(draw)) for _ in range(ROUNDS * 2)]
 
         async def ours(number: int) -> None:
             query = TextQuery(tuple(WordGroup(((term, 1.0),)) for term in asked[number]))
             name = Scope(namespace(number % namespaces))
-            await storage.search_text(name, query, filter=None, limit=100, now=NOW)
+            await self.storage.search_text(name, query, filter=None, limit=100, now=NOW)
 
-        await paired(
-            "search by words", ours, lambda n: floor.words(namespace(n % namespaces), asked[n], 100), rounds=100
+        await compare(
+            what,
+            ours,
+            lambda n: self.by_hand.bm25(namespace(n % namespaces), asked[n], 100),
+            lambda n: self.by_hand.rank(namespace(n % namespaces), asked[n], 100),
         )
+
+
+async def measure(url: str, count: int, namespaces: int) -> None:
+    """Print one table."""
+    config = PostgresConfig(url=Secret(url), schema=f"ours_{uuid4().hex[:8]}")
+    async with (
+        open_storage(config, OpenContext()) as storage,
+        await psycopg.AsyncConnection.connect(url, autocommit=True) as one,
+        await psycopg.AsyncConnection.connect(url, autocommit=True) as two,
+    ):
+        sides = Sides(storage, Bare(one), ByHand(two))
+        await sides.bare.prepare(config.schema)
+        await sides.by_hand.prepare(config.schema)
+        ids = await sides.fill(count, namespaces)
+        for schema in (config.schema, "bare", "hand"):
+            for table in ("memories", "changes"):
+                await one.execute(f"VACUUM (ANALYZE) {schema}.{table}".encode())
+        print(
+            f"\n{f'{count:,} memories, {namespaces} namespaces':44s}   ours us  by hand us, ratio   bm25, ts_rank alike"
+        )
+        await sides.search("search by words: BM25 and ts_rank by hand", namespaces)
+        extra = puts(max(namespaces, count // 20), namespaces, seed=4)
+        await sides.storage.apply(extra)
+        await sides.by_hand.store_many(extra)
+        await sides.search("the same, 5 % stored since the last vacuum", namespaces)
+        print(f"{'':44s}   ours us  by hand us, ratio   rows only us, ratio")
+        await compare(
+            "get by id",
+            lambda n: storage.get([ids[n % len(ids)]], now=NOW),
+            lambda n: sides.by_hand.get(ids[n % len(ids)]),
+        )
+        known = puts(ROUNDS * 2, 1, seed=2)
+        await sides.learn(known)
+        await sides.single("store one, no new word", known)
+        await sides.single("store one, a quarter of its words new", puts(ROUNDS * 2, 1, seed=3, new=0.25))
+        for callers in (16, 64):
+            await sides.at_once(callers)
+        batches = [puts(BATCH, namespaces, seed=100 + number) for number in range(BATCHES)]
+        await sides.learn([write for batch in batches for write in batch])
+        await sides.store_batches("batches of 1,000, no new word (per memory)", batches)
+        for share, told in ((0.25, "a quarter new"), (1.0, "all new")):
+            batches = [puts(BATCH, namespaces, seed=200 + number, new=share) for number in range(BATCHES)]
+            await sides.store_batches(f"the same, words {told}", batches)
 
 
 def main() -> None:
