@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["Lane"]
 
@@ -23,28 +23,29 @@ class Lane:
         self._done: set[int] = set()
         self._last = -1
 
-    def hand(self, offset: int) -> int:
-        """Note that an offset was handed out, in rising order; return how often it was, this time included."""
-        self._held.append(offset)
-        self._last = offset
-        return self._tried.get(offset, 0) + 1 if self._tried else 1
+    def hand(self, offsets: Sequence[int]) -> list[int]:
+        """Note that offsets, at least one, were handed out in rising order; return how often each was, this time included."""
+        self._held.extend(offsets)
+        self._last = offsets[-1]
+        tried = self._tried
+        return [tried.get(offset, 0) + 1 for offset in offsets] if tried else [1] * len(offsets)
 
-    def finish(self, offset: int) -> int | None:
-        """Note that an offset is done.
+    def finish(self, offsets: Iterable[int]) -> int | None:
+        """Note that offsets are done, in any order.
 
         Returns:
             where the group now stands, the offset of the first event that is not done; None when that did not change.
         """
         held, done = self._held, self._done
-        if not held or offset < held[0]:
+        if not held:
             return None
-        if offset != held[0]:
-            done.add(offset)
-            return None
-        held.popleft()
+        first = held[0]
+        done.update(offset for offset in offsets if offset >= first)
         while held and held[0] in done:
             done.discard(held.popleft())
-        return held[0] if held else self._last + 1
+        if not held:
+            return self._last + 1
+        return held[0] if held[0] != first else None
 
     @property
     def busy(self) -> bool:

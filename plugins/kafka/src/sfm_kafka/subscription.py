@@ -18,7 +18,7 @@ from sfm_kafka.failures import DRIVER_ERRORS, failure, translated
 from sfm_kafka.lanes import Lane
 from sfm_kafka.link import Link
 from sfm_kafka.publisher import Publisher
-from sfm_kafka.wire import Header, Record, Token, decode, foreign, ours_of, text, whole
+from sfm_kafka.wire import Header, Record, Token, decoded, foreign, ours_of, text, whole
 
 __all__ = ["KafkaSubscription", "Tried"]
 
@@ -137,10 +137,13 @@ class KafkaSubscription:
         Raises:
             BackendUnavailable: the brokers do not answer; the marks are sent with the next call.
         """
-        for delivery in deliveries:
-            token = _token(delivery)
+        done: dict[int, list[int]] = {}
+        for token in [_token(delivery) for delivery in deliveries]:
             if token.era == self._era:
-                self._finish(token.record.partition, token.record.offset)
+                record = token.record
+                done.setdefault(record.partition, []).append(record.offset)
+        for partition, offsets in done.items():
+            self._finish(partition, offsets)
         await self._send()
         if not self._busy:
             self._idle.set()
@@ -252,27 +255,32 @@ class KafkaSubscription:
             raise failure(error, "receive events") from None
         if batches:
             self._heard = time.monotonic()
-        return [found for batch in batches.values() for record in batch if (found := self._delivery(record))]
+        return [found for at, records in batches.items() for found in self._handed(at.partition, records)]
 
-    def _delivery(self, record: Any) -> Delivery | None:
-        """Hand out a record, unless it is not for this group or not of this era."""
-        partition, offset = record.partition, record.offset
+    def _handed(self, partition: int, records: Sequence[Any]) -> list[Delivery]:
+        """Hand out records of a partition, unless the member has lost it; those that are not for this group are done."""
         lane = self._lanes.get(partition)
         if lane is None:
-            return None
-        attempt = lane.hand(offset)
-        # A replay has at least two headers of ours.
-        if len(record.headers) > 1 and (ours := ours_of(record.headers)):
-            if Header.ONLY in ours and text(ours, Header.ONLY) != self._group:
-                self._finish(partition, offset)
-                return None
-            attempt += whole(ours, Header.ATTEMPT) or 0
-        event = decode(record.value)
-        raw = None if event is not None else record.value or b""
-        return Delivery(event, Token(self._era, record), attempt, raw, lane.name)
+            return []
+        era, name = self._era, lane.name
+        attempts = lane.hand([record.offset for record in records])
+        found: list[Delivery] = []
+        passed: list[int] = []
+        for record, event, attempt in zip(records, decoded(records), attempts, strict=True):
+            # A replay has at least two headers of ours.
+            if len(record.headers) > 1 and (ours := ours_of(record.headers)):
+                if Header.ONLY in ours and text(ours, Header.ONLY) != self._group:
+                    passed.append(record.offset)
+                    continue
+                attempt += whole(ours, Header.ATTEMPT) or 0
+            raw = None if event is not None else record.value or b""
+            found.append(Delivery(event, Token(era, record), attempt, raw, name))
+        if passed:
+            self._finish(partition, passed)
+        return found
 
-    def _finish(self, partition: int, offset: int) -> None:
-        position = self._lanes[partition].finish(offset)
+    def _finish(self, partition: int, offsets: Sequence[int]) -> None:
+        position = self._lanes[partition].finish(offsets)
         if position is not None:
             self._unsent[partition] = position
 

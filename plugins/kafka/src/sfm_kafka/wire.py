@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from sfm_core.model.event import Event
 
-__all__ = ["Header", "Record", "Token", "decode", "foreign", "ours_of", "record_of", "text", "whole"]
+__all__ = ["Header", "Record", "Token", "decode", "decoded", "foreign", "ours_of", "record_of", "text", "whole"]
 
 
 class Header(StrEnum):
@@ -43,6 +43,7 @@ _OURS = "sfm-"
 _CONTENT_TYPE = ("content-type", b"application/cloudevents+json")
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Event)
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -57,7 +58,7 @@ class Record(Struct, frozen=True):
     partition: int | None = None
 
 
-class Token(Struct, frozen=True):
+class Token(Struct, frozen=True, gc=False):
     """Where a delivery came from: in which `era` of its member it was handed out, and the driver's record of it."""
 
     era: int
@@ -75,8 +76,16 @@ def decode(value: bytes | None) -> Event | None:
         return None
     try:
         return _DECODER.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return None
+
+
+def decoded(records: Sequence[Any]) -> list[Event | None]:
+    """Return the events in the driver's `records`, each None when there is none that can be read."""
+    try:
+        return [_DECODER.decode(record.value) for record in records]
+    except (TypeError, *_UNREADABLE):
+        return [decode(record.value) for record in records]
 
 
 def text(headers: Mapping[str, bytes], name: str) -> str:

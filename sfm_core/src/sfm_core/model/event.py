@@ -22,7 +22,7 @@ ChangeType = Literal[
 DATASCHEMA = "urn:somafractalmemory:memory-change:1"
 
 
-class Change(Struct, frozen=True, kw_only=True):
+class Change(Struct, frozen=True, kw_only=True, gc=False):
     """One row of the change log. `sequence` rises strictly; readers never see a gap that is filled later."""
 
     sequence: int
@@ -34,7 +34,7 @@ class Change(Struct, frozen=True, kw_only=True):
     target: str | None = None
 
 
-class ChangeData(Struct, frozen=True, kw_only=True):
+class ChangeData(Struct, frozen=True, kw_only=True, gc=False):
     """The data of a change event: ids and numbers only."""
 
     memory_id: str
@@ -44,7 +44,7 @@ class ChangeData(Struct, frozen=True, kw_only=True):
     target: str | UnsetType = UNSET
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class Event(Struct, frozen=True, kw_only=True, gc=False):
     """A change as a CloudEvents 1.0 event in structured JSON. `id` is equal for repeats of the same change."""
 
     specversion: Literal["1.0"] = "1.0"
