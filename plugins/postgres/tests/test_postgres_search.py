@@ -61,13 +61,15 @@ def query_of(draw: random.Random) -> TextQuery:
     return TextQuery(tuple(groups))
 
 
-@pytest.mark.parametrize("first", [1, 20, 2000])
+@pytest.mark.parametrize(("small", "first"), [(0, 1), (0, 20), (0, 2000), (10_000, 2000)])
 async def test_scores_are_those_of_the_formula(
-    storage: PostgresStorage, monkeypatch: pytest.MonkeyPatch, first: int
+    storage: PostgresStorage, monkeypatch: pytest.MonkeyPatch, small: int, first: int
 ) -> None:
-    """However few memories are scored at first: the best, their scores and their order are exact, filtered or not."""
+    """In steps, however few memories are scored at first, as in one statement: the best, their scores and their order are
+    exact, filtered or not."""
+    monkeypatch.setattr(module, "SMALL", small)
     monkeypatch.setattr(module, "_FIRST", first)
-    draw = random.Random(first)
+    draw = random.Random(small + first)
     weights = [1 / (rank + 1) for rank in range(len(TERMS))]
     writes = []
     for number in range(150):
@@ -91,6 +93,29 @@ async def test_scores_are_those_of_the_formula(
         assert all(hit.score == pytest.approx(scores[hit.id]) for hit in hits)
         assert {hit.id for hit in hits} <= set(passing)
         assert [(-hit.score, hit.id) for hit in hits] == sorted((-hit.score, hit.id) for hit in hits)
+
+
+async def test_a_small_scope_is_searched_by_one_statement_until_it_has_grown(
+    storage: PostgresStorage, config: PostgresConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first search learns the size, and every other one keeps it."""
+    monkeypatch.setattr(module, "SMALL", 3)
+    database = Recording(config, "postgres/storage")
+    database.asked = []
+    recorded = PostgresStorage(database)
+
+    async def statements() -> int:
+        database.asked = []
+        await recorded.search_text(Scope("acme/agent"), question("common"), filter=None, limit=9, now=NOW)
+        return len(database.asked)
+
+    try:
+        await store(storage, put("common one"), put("common two"))
+        assert [await statements() for _ in range(3)] == [2, 1, 1]
+        await store(storage, put("common three"), put("common four"))
+        assert [await statements() for _ in range(3)] == [1, 2, 2]
+    finally:
+        await database.close()
 
 
 async def test_new_words_are_found_at_once_in_a_large_scope(
@@ -150,10 +175,12 @@ async def test_indexes_answer_scopes_words_and_filters(storage: PostgresStorage,
             found = await plans(database)
             assert "Index" in found
             assert "Seq Scan" not in found
-            await recorded.search_text(scope, question("word5", "other7"), filter=None, limit=10, now=now)
-            found = await plans(database)
-            assert "memories_search" in found
-            assert "Seq Scan" not in found
+            for statements in (2, 1):  # in steps, and when it is known to be small at once
+                await recorded.search_text(scope, question("word5", "other7"), filter=None, limit=10, now=now)
+                assert len(database.asked) == statements
+                found = await plans(database)
+                assert "memories_search" in found
+                assert "Seq Scan" not in found
             await recorded.changes(scope, after=0, limit=100)
             assert "changes_namespace" in (found := await plans(database)), found
             await recorded.in_period(scope, at(5), at(50), filter=None, limit=10, now=now)

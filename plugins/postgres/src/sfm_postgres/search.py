@@ -1,9 +1,10 @@
 """The word search: BM25 by the port's formula, computed by the server over an inverted index of opaque terms.
 
-Three steps. How many memories the scope has and how many of them hold each term. The score, by all terms, of every memory that
-holds one of the rarest terms. Then of those that hold so many of the common terms that they could still be among the best
-`limit` (MaxScore: Turtle, Flood, "Query evaluation: strategies and optimizations", 1995). So common words cost little beside
-rare ones, and the answer is exact, but for two bounds on large scopes:
+In a scope that is known to be small one statement does it all (`sfm_postgres.gather`). Else there are three steps. How many
+memories the scope has and how many of them hold each term. The score, by all terms, of every memory that holds one of the
+rarest terms. Then of those that hold so many of the common terms that they could still be among the best `limit` (MaxScore:
+Turtle, Flood, "Query evaluation: strategies and optimizations", 1995). So common words cost little beside rare ones, and the
+answer is exact, but for two bounds on large scopes:
 
 * In a scope of more than `LARGE` memories the large figures of the first step are kept for `LASTING` seconds: scores may be
   off by what was written since then; what is found is not.
@@ -26,14 +27,14 @@ from sfm_core.ports.storage import TextHit, TextQuery
 from sfm_postgres.adapt import numbers
 from sfm_postgres.database import Database
 from sfm_postgres.filters import compile_filter
+from sfm_postgres.gather import K1, TF, B, gather, is_all, places
 from sfm_postgres.keys import scope_key, term_key
 from sfm_postgres.lists import COLUMNS
 from sfm_postgres.rows import live, within
 
-__all__ = ["LARGE", "LASTING", "MOST", "TextSearch"]
+__all__ = ["LARGE", "LASTING", "MOST", "SMALL", "TextSearch"]
 
-K1 = 0.9
-B = 0.25
+SMALL = 10_000
 LARGE = 20_000
 LASTING = 60.0
 MOST = 20_000
@@ -42,12 +43,15 @@ _FIRST = 2_000
 _MOST_SETS = 24
 _WORTH_KEEPING = 500
 _MOST_KEPT = 20_000
+_MOST_GATHERED = 100
+"""Terms of a question up to which a small scope is searched by one statement."""
 
 _SIZE = f"""SELECT 0, count(*), coalesce(sum(m.length), 0)::bigint FROM {{s}}.memories m
     WHERE <within> AND {live("m")}"""  # noqa: S608 - constants only, as below
 _HOLDING = f"""SELECT 1, t.term, (SELECT count(*) FROM {{s}}.memories m WHERE m.terms @> <terms> AND {live("m")})
     FROM unnest(%s::bigint[]) AS t (term)"""  # noqa: S608
-_RANK = f"""SELECT m.id, <score> AS score FROM (SELECT m.id, m.terms, m.length FROM {{s}}.memories m
+_RANK = f"""SELECT m.id, <score> AS score
+    FROM (SELECT m.id, m.terms, %s::float8 + %s::float8 * m.length AS norm FROM {{s}}.memories m
         WHERE <found> AND {live("m")} AND <condition> LIMIT {MOST}) m
     ORDER BY score DESC, m.id LIMIT %s"""  # noqa: S608
 
@@ -84,6 +88,7 @@ class TextSearch:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._counts: dict[Scope, int] = {}
         self._sizes: dict[Scope, tuple[float, _Size]] = {}
         self._holding: dict[tuple[Scope, int], tuple[float, int]] = {}
 
@@ -91,11 +96,18 @@ class TextSearch:
         self, scope: Scope, query: TextQuery, *, filter: Filter | None, limit: int, now: datetime
     ) -> list[TextHit]:
         """Read `FullText.search_text`."""
-        keys = sorted({term_key(term) for group in query.groups for term, weight in group.alternatives if weight > 0})
+        groups = _groups(query)
+        keys = sorted({key for group in groups for key in group})
         if not keys or limit < 1:
             return []
+        if self._counts.get(scope, SMALL + 1) <= SMALL and len(keys) <= _MOST_GATHERED:
+            found, count = await gather(self._database, scope, groups, filter=filter, limit=limit, now=now)
+            if count is not None:
+                self._note(scope, count)
+            return [TextHit(id, score) for id, score in found.items()]
         size, holding = await self._figures(scope, keys, now)
-        parts = _parts(query, size, holding)
+        self._note(scope, size.count)
+        parts = _parts(groups, size, holding)
         if not parts:
             return []
         ask = _Asked(scope, parts, size, filter, limit, now)
@@ -121,9 +133,9 @@ class TextSearch:
         unknown = [key for key in keys if key not in holding]
         if size is not None and not unknown:
             return size, holding
-        terms = "ARRAY[t.term]" if _is_all(scope) else "ARRAY[%s::bigint, t.term]"
+        terms = "ARRAY[t.term]" if is_all(scope) else "ARRAY[%s::bigint, t.term]"
         sql = _HOLDING.replace("<terms>", terms)
-        values = [*([] if _is_all(scope) else [scope_key(scope)]), now, numbers(unknown)]
+        values = [*([] if is_all(scope) else [scope_key(scope)]), now, numbers(unknown)]
         if size is None:
             test, more = within(scope)
             sql, values = f"{_SIZE.replace('<within>', test)} UNION ALL {sql}", [*more, now, *values]
@@ -135,6 +147,12 @@ class TextSearch:
         if size.count > LARGE:
             self._keep(scope, measured, counts, clock + LASTING)
         return size, holding | counts
+
+    def _note(self, scope: Scope, count: int) -> None:
+        """Note how many memories a scope has, by which the next search of it is planned."""
+        if len(self._counts) >= _MOST_KEPT:
+            self._counts.clear()
+        self._counts[scope] = count
 
     def _keep(self, scope: Scope, measured: _Size | None, counts: Mapping[int, int], until: float) -> None:
         """Keep figures of a large scope."""
@@ -150,7 +168,7 @@ class TextSearch:
     async def _rank(self, ask: _Asked, sets: Sequence[Sequence[int]]) -> dict[str, float]:
         """Score the memories that hold all keys of one of `sets`; return the best."""
         found, values = _holding_one(sets)
-        if not _is_all(ask.scope):
+        if not is_all(ask.scope):
             found, values = f"m.terms @> ARRAY[%s::bigint] AND {found}", [scope_key(ask.scope), *values]
         condition, more = compile_filter(ask.filter, COLUMNS)
         score, constants = _score(ask.parts, ask.size)
@@ -158,24 +176,33 @@ class TextSearch:
         return dict(await self._database.rows(sql, [*constants, *values, ask.now, *more, ask.limit]))
 
 
-def _is_all(scope: Scope) -> bool:
-    return scope.subtree and not scope.namespace
-
-
-def _parts(query: TextQuery, size: _Size, holding: Mapping[int, int]) -> list[_Part]:
-    """Return the terms that occur, rarest first."""
-    parts: dict[tuple[int, int], _Part] = {}
-    for number, group in enumerate(query.groups):
+def _groups(query: TextQuery) -> list[dict[int, float]]:
+    """Return the keys of the terms of each group, with the weights that are above 0."""
+    groups: list[dict[int, float]] = []
+    for group in query.groups:
+        weights: dict[int, float] = {}
         for term, weight in group.alternatives:
             key = term_key(term)
+            if weight > weights.get(key, 0.0):
+                weights[key] = weight
+        if weights:
+            groups.append(weights)
+    return groups
+
+
+def _parts(groups: Sequence[Mapping[int, float]], size: _Size, holding: Mapping[int, int]) -> list[_Part]:
+    """Return the terms that occur, rarest first."""
+    parts: list[_Part] = []
+    for number, group in enumerate(groups):
+        for key, weight in group.items():
             count = holding.get(key, 0)
-            if weight <= 0 or not count:
+            if not count:
                 continue
             idf = math.log(1 + max(0.0, (size.count - count + 0.5) / (count + 0.5)))
             part = _Part(number, key, weight * idf * (K1 + 1), count)
-            if part.most > 0 and ((number, key) not in parts or parts[number, key].most < part.most):
-                parts[number, key] = part
-    return sorted(parts.values(), key=lambda part: (part.holding, part.key, part.group))
+            if part.most > 0:
+                parts.append(part)
+    return sorted(parts, key=lambda part: (part.holding, part.key, part.group))
 
 
 def _enough(parts: Sequence[_Part]) -> int:
@@ -229,13 +256,8 @@ def _most(parts: Sequence[_Part]) -> float:
 
 
 def _score(parts: Sequence[_Part], size: _Size) -> tuple[str, list[Any]]:
-    """Return the score of row `m` as SQL, with its values.
-
-    tf * (k1 + 1) / (tf + norm) is written as (k1 + 1) * (1 - norm / (tf + norm)), so that tf stands there once. tf is the
-    number of places between those where the key before, and the key, would be put into the sorted terms.
-    """
+    """Return the score of row `m` as SQL, with its values and those of `norm`. See `sfm_postgres.gather` for the formula."""
     mean = size.length / size.count if size.count and size.length else 1.0
-    norm = f"({K1 * (1 - B)!r}::float8 + {K1 * B / mean!r}::float8 * m.length)"
     groups: dict[int, list[_Part]] = {}
     for part in parts:
         groups.setdefault(part.group, []).append(part)
@@ -244,8 +266,7 @@ def _score(parts: Sequence[_Part], size: _Size) -> tuple[str, list[Any]]:
     for group in groups.values():
         best = []
         for part in group:
-            tf = "(width_bucket(%s::bigint, m.terms) - width_bucket(%s::bigint, m.terms))"
-            best.append(f"%s::float8 * (1 - {norm} / ({norm} + {tf}))")
-            values += [part.most, part.key, part.key - 1]
+            best.append(f"%s::float8 * (1 - norm / (norm + {TF}))")
+            values += [part.most, *places([part.key])]
         sums.append(f"greatest({', '.join(best)})" if len(best) > 1 else best[0])
-    return " + ".join(sums), values
+    return " + ".join(sums), [*values, K1 * (1 - B), K1 * B / mean]
