@@ -1,4 +1,8 @@
-"""What the newest versions of memories are carried into: the vector index, the vocabulary of near words, cached copies."""
+"""What the newest versions of memories are carried into: the vector index and cached copies.
+
+The vocabulary of near words is none of it: the storage notes words with the write. They are added here only where
+everything is built anew.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ class Projection:
     Args:
         vectors: the index; None when there is none.
         embedding: what embeds for it; None for an index of words alone.
-        vocabulary: where the words of contents are noted for near words; None when nobody reads them.
+        vocabulary: has the words of contents for near words; None when nobody reads them.
         words: the words of a memory's content.
         terms: the index terms of a memory's content, where the index is asked for words; None where it is not.
         forget: overwrites the cached copies of memories that are gone; it never fails. None when there are no copies.
@@ -60,7 +64,7 @@ class Projection:
     @property
     def searched(self) -> bool:
         """Whether answers depend on it; on cached copies none does."""
-        return self.vectors is not None or self._vocabulary is not None
+        return self.vectors is not None
 
     async def is_empty(self) -> bool:
         """Tell whether there is a vector index without a single point."""
@@ -93,6 +97,7 @@ class Projection:
         gone: Sequence[tuple[str, int]],
         *,
         just_written: bool = False,
+        anew: bool = False,
         strict: bool = False,
     ) -> None:
         """Project the newest versions `live`, and the deletions `gone` as (id, version).
@@ -100,7 +105,8 @@ class Projection:
         Args:
             live: memories that are to be found.
             gone: ids that are not, with the version of the tombstone or erasure.
-            just_written: the storage has noted the words of `live` with the write, and the writer has forgotten `gone`.
+            just_written: the writer has forgotten `gone`.
+            anew: note the words of `live`, too. Otherwise never: a memory that is erased meanwhile would leave its own behind.
 
         Raises:
             BackendError: a projection or the embedder is down.
@@ -108,7 +114,7 @@ class Projection:
         # First of all: an erased memory must not wait for an index or an embedder.
         if self._forget is not None and gone and not just_written:
             await self._forget([id for id, _ in gone])
-        if self._vocabulary is not None and live and not just_written:
+        if self._vocabulary is not None and anew:
             fresh: dict[str, dict[tuple[str, str], None]] = {}
             for memory in live:
                 fresh.setdefault(memory.namespace, {}).update(dict.fromkeys(self._words(memory)))

@@ -1,4 +1,4 @@
-"""The one projector: brings vector index, vocabulary and cache up to the records. Inline mode and consumer both run it.
+"""The one projector: brings vector index and cache up to the records. Inline mode and consumer both run it.
 
 Idempotent by (memory id, version): replays and reordering change nothing, since it always hydrates the newest version from
 storage and every projection ignores versions that it has passed.
