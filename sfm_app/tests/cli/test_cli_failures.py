@@ -263,6 +263,23 @@ def test_an_interrupt_ends_an_import_that_waits_for_its_archive(
     assert run(*target, "stats").code == 0
 
 
+def test_an_interrupt_is_one_from_the_moment_it_is_heard(data_dir: Path) -> None:
+    """Also the one that asyncio takes for a cancellation by somebody else, since it begins to count only after it listens."""
+    code = (
+        "import signal\n"
+        "from sfm_app.cli.main import main\n"
+        "listen = signal.signal\n"
+        "def interrupted(number, handler):\n"
+        "    signal.signal = listen\n"
+        "    listen(number, handler)\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "signal.signal = interrupted\n"
+        f"main(['--data-dir', {str(data_dir)!r}, 'stats'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "")
+
+
 @pytest.mark.parametrize("quiet", [True, False])
 def test_warnings_go_to_standard_error_unless_quiet(data_dir: Path, quiet: bool) -> None:
     """Standard output holds the answer alone."""

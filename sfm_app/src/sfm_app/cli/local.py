@@ -74,8 +74,16 @@ class LocalTarget:
         return self._runtime
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end."""
-        return self._runner.run(work)
+        """Run a coroutine to its end.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted.
+        """
+        try:
+            return self._runner.run(work)
+        except asyncio.CancelledError:
+            # Nothing but an interrupt cancels it, and the runner forgets one that comes just before it begins to count.
+            raise KeyboardInterrupt from None
 
     def ask(self, call: Call) -> Any:
         """Carry out an operation and return its answer as JSON values."""
