@@ -36,10 +36,13 @@ def up(*options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[byt
         while not lines or lines[-1] not in (b"}\n", b""):
             lines.append(process.stdout.readline())
         assert lines[-1], process.communicate()[1].decode()
-        yield process, {part["name"]: part for part in json.loads(b"".join(lines))["items"]}
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) in (0, 1, -signal.SIGKILL)
+        try:
+            yield process, {part["name"]: part for part in json.loads(b"".join(lines))["items"]}
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            ended = process.wait(timeout=60)
+        assert ended in (0, 1, -signal.SIGKILL)
 
 
 def folders(parts: dict[str, Any]) -> list[Path]:
@@ -48,12 +51,14 @@ def folders(parts: dict[str, Any]) -> list[Path]:
 
 def test_everything_runs_and_an_interrupt_ends_all_of_it() -> None:
     """A memory goes through the whole pipeline; afterwards no process and no folder is there."""
-    with up(SFM_EMBEDDING="none") as (process, parts):
+    with up() as (process, parts):
         assert set(parts) == {"PostgreSQL", "Redis", "Kafka", "api", "consumer"}
         api, consumer = parts["api"]["address"], parts["consumer"]["address"]
         assert httpx.get(f"{api}/readyz").status_code == httpx.get(f"{consumer}/readyz").status_code == 200
         stored = httpx.post(f"{api}/v1/memories?wait=indexed", json={"content": "hello"}, timeout=60).json()
         assert stored["indexed"] is True
+        told = httpx.post(f"{api}/v1/recall", json={"query": "greeting", "explain": True}, timeout=60).json()
+        assert "vectors" in told["hits"][0]["explain"]["arms"]
         assert all(members(str(folder)) for folder in folders(parts))
     assert process.returncode == 0
     assert [folder for folder in folders(parts) if folder.exists() or members(str(folder))] == []

