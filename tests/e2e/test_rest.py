@@ -67,6 +67,11 @@ async def test_every_route_answers(serve: Any) -> None:
             await call("DELETE", "/v1/namespaces/{namespace}", path={"namespace": "acme/agent-7"})
             for probe in ("/healthz", "/readyz", "/metrics", "/schema", "/schema/openapi.json"):
                 await call("GET", probe)
+            everything = {"namespaces": ["**"], "verbs": ["admin"]}
+            key = await call("POST", "/v1/keys", 201, json=everything)
+            client.headers["Authorization"] = f"Bearer {key['key']}"
+            assert [item["id"] for item in (await call("GET", "/v1/keys"))["items"]] == [key["id"]]
+            await call("DELETE", "/v1/keys/{id}", path={"id": key["id"]})
             served = {(path, method) for path, methods in document["paths"].items() for method in methods}
             assert walked == served
 

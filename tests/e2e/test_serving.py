@@ -38,7 +38,10 @@ def failed(service: Any) -> str:
         ({"SFM_HOST": "example.com"}, "SFM_HOST"),
         ({"MEMORY_MODE": "test", "UVICORN_WORKERS": "2"}, "UVICORN_WORKERS"),
         ({"SFM_STORAGE": "nosuch"}, "nosuch"),
-        ({"MEMORY_MODE": "cloud_managed"}, "API keys"),
+        ({"MEMORY_MODE": "cloud_managed"}, "POSTGRES_URL"),
+        ({"MEMORY_MODE": "cloud_managed", "SFM_REQUIRE_KEYS": "false"}, "SFM_REQUIRE_KEYS"),
+        ({"SFM_HOST": "0.0.0.0", "SFM_REQUIRE_KEYS": "false"}, "SFM_HOST"),
+        ({"SFM_HOST": "0.0.0.0", "UVICORN_WORKERS": "2"}, "sfm keys create"),
         ({"SFM_COLOUR": "red"}, "SFM_COLOUR"),
         ({"SOMA_RATE_LIMIT_MAX": "many"}, "SOMA_RATE_LIMIT_MAX"),
         pytest.param(

@@ -86,6 +86,7 @@ class Application:
     async def _opened(self) -> AsyncIterator[None]:
         async with opened(self._settings, self._metrics, self._role) as (container, tracer), self.litestar.lifespan():
             self._services = container.services()
+            self._gate.door = container.door() if self._role is Role.SERVICE else None
             self._gate.limiter = container.limiter() if self._role is Role.SERVICE else None
             self._gate.tracer = tracer
             yield

@@ -9,6 +9,7 @@ from dependency_injector.containers import DeclarativeContainer
 from dependency_injector.providers import Dependency, Singleton
 
 from sfm_app.background import Sweeper
+from sfm_app.http.door import door_of
 from sfm_app.http.limiter import Limiter
 from sfm_app.observability.metrics import Labels, Metrics
 from sfm_app.pipeline import consumer_of, relay_of
@@ -32,6 +33,7 @@ class Container(DeclarativeContainer):
     embedding: Dependency = Dependency()  # type: ignore[type-arg]
     runtime: Dependency = Dependency()  # type: ignore[type-arg]
 
+    door = Singleton(door_of, runtime)
     limiter = Singleton(Limiter, services.provided.cache, settings.provided.rate_limit, metrics)
     sweeper = Singleton(Sweeper, services.provided.forget, metrics)
     relay = Singleton(relay_of, runtime, metrics)

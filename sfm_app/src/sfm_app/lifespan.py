@@ -29,12 +29,15 @@ async def opened(
         role: what the process is: the API, a consumer or a relay.
 
     Raises:
-        SfmError: as `sfm_core.runtime.open_services`, and `ConfigError` when traces cannot be sent; nothing stays open.
+        SfmError: as `sfm_core.runtime.open_services`, and `ConfigError` when traces cannot be sent, or others could
+            reach a service that asks nobody for a key; nothing stays open.
     """
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(open_services(settings=settings, role=role))
         tracer = stack.enter_context(open_tracer(runtime.settings))
         container = container_of(runtime, metrics)
+        if role is Role.SERVICE:
+            await container.door().open()
         stop = {"consumer": container.consumer().stop} if role is Role.CONSUMER else None
         patience = runtime.settings.graceful_timeout
         await stack.enter_async_context(running(_tasks(container, runtime), metrics, stop=stop, patience=patience))
@@ -45,6 +48,7 @@ def _tasks(container: Container, runtime: Runtime) -> dict[str, Task]:
     tasks: dict[str, Task] = {"metrics": container.metrics().share}
     if runtime.plan.role is Role.SERVICE:
         tasks["sweep"] = container.sweeper().run
+        tasks["keys"] = container.door().watch
     if runtime.plan.role is Role.CONSUMER:
         tasks["consumer"] = container.consumer().run
     if _relays(runtime):

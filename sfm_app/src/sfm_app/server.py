@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from sfm_app.application import Application
+from sfm_app.http.door import door_of
 from sfm_app.http.hosts import family_of, require_loopback
 from sfm_app.observability.board import Board
 from sfm_app.observability.logs import configure, get_logger
@@ -24,8 +25,8 @@ from sfm_app.observability.metrics import Metrics
 from sfm_app.supervisor import FAILED_TO_START, Supervisor
 from sfm_app.version import VERSION
 from sfm_core.config.env import Environment
-from sfm_core.config.modes import Plan, Role, make_plan
-from sfm_core.config.settings import Settings, load_settings, override_variables
+from sfm_core.config.modes import Role, make_plan
+from sfm_core.config.settings import load_settings, override_variables
 from sfm_core.errors import BackendError, ConfigError, SfmError
 from sfm_core.runtime import open_services
 
@@ -117,8 +118,8 @@ def serve(settings: Overrides | None = None, role: Role = Role.SERVICE) -> None:
     loaded = load_settings(Environment.read(override_variables(overrides)))
     plan = make_plan(loaded, role)
     configure(loaded.log_level)
-    if role is Role.SERVICE:
-        _check(loaded, plan)
+    if role is Role.SERVICE and plan.require_keys is False:
+        require_loopback(loaded.host)
     worker = Worker(
         overrides=overrides,
         role=role,
@@ -136,12 +137,6 @@ def serve(settings: Overrides | None = None, role: Role = Role.SERVICE) -> None:
         shared = replace(worker, supervisor=os.getpid(), board=Board(plan.workers))
         patience = loaded.graceful_timeout + _LEEWAY
         Supervisor(_work, (shared, listener), workers=plan.workers, patience=patience).run()
-
-
-def _check(settings: Settings, plan: Plan) -> None:
-    require_loopback(settings.host)
-    if plan.require_keys:
-        raise ConfigError(f"MEMORY_MODE: got {plan.mode!r}, which answers to API keys only; this release has none yet")
 
 
 def _config(worker: Worker) -> uvicorn.Config:
@@ -223,5 +218,5 @@ def _reason(application: Application | None, worker: Worker) -> SfmError:
 
 
 async def _try_to_open(overrides: Overrides) -> None:
-    async with open_services(settings=overrides, role=Role.SERVICE):
-        pass
+    async with open_services(settings=overrides, role=Role.SERVICE) as runtime:
+        await door_of(runtime).open()

@@ -67,7 +67,7 @@ def test_every_operation_says_what_it_does_and_answers() -> None:
             assert {"200", "201"} & set(operation["responses"])
             assert {"400", "422", "500"} <= set(operation["responses"])
             if path.startswith("/v1/"):
-                assert {"400", "422", "429", "500", "501", "503"} <= set(operation["responses"])
+                assert {"400", "401", "403", "422", "429", "500", "501", "503"} <= set(operation["responses"])
             in_path = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
             assert in_path == set(re.findall(r"\{(\w+)\}", path))
             assert all(p["in"] == "path" or p["description"] for p in operation["parameters"])
@@ -75,12 +75,12 @@ def test_every_operation_says_what_it_does_and_answers() -> None:
 
 
 def test_every_write_takes_an_idempotency_key_and_waits() -> None:
-    """Routes that change something, and only those."""
-    reading = {"/v1/recall", "/v1/recall/batch", "/v1/paths"}
+    """Routes that change memories, and only those."""
+    others = {"/v1/recall", "/v1/recall/batch", "/v1/paths", "/v1/keys", "/v1/keys/{id}"}
     for path, methods in DOCUMENT["paths"].items():
         for method, operation in methods.items():
             names = {parameter["name"] for parameter in operation["parameters"]}
-            writes = method != "get" and path not in reading
+            writes = method != "get" and path not in others
             assert ("Idempotency-Key" in names) == writes, (method, path)
             assert ("wait" in names) == writes, (method, path)
 

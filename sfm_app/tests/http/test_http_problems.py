@@ -95,7 +95,7 @@ async def test_another_method_is_405_and_the_allowed_ones_are_told(client: httpx
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/", "/v1/nothing", "/v2/memories", "/v1/memories/a/b/c", "/%00", "/v1/keys"]
+    "path", ["/", "/v1", "/v1/", "/v1/nothing", "/v2/memories", "/v1/memories/a/b/c", "/%00", "/v1/key"]
 )
 async def test_an_unknown_path_is_404(client: httpx.AsyncClient, path: str) -> None:
     """With the path as instance."""

@@ -81,6 +81,25 @@ async def test_events_come_with_their_sequence_until_one_side_ends_it(end: str) 
     assert connection.sent.get_nowait()["more_body"] is False
 
 
+async def test_a_stream_ends_when_what_opened_it_ends() -> None:
+    """A key that is revoked, for one; the source is closed and the answer complete."""
+    connection, source, ended = Connection(), Source(), asyncio.Event()
+
+    async def until() -> None:
+        await ended.wait()
+
+    stream = EventStream(source.events(), asyncio.Event(), heartbeat=60, until=until)
+    task = asyncio.create_task(stream(SCOPE, connection.receive, connection.sent.put))
+    await connection.text()
+    await source.queue.put(event(1))
+    assert (await connection.text()).startswith("id: 1\n")
+    ended.set()
+    async with asyncio.timeout(5):
+        await task
+    assert source.closed
+    assert connection.sent.get_nowait()["more_body"] is False
+
+
 async def test_silence_is_filled_with_comments() -> None:
     """So that both sides notice a dead connection."""
     connection, source = Connection(), Source()

@@ -27,6 +27,7 @@ __all__ = [
     "Problem",
     "SfmError",
     "StaleVersion",
+    "Unauthenticated",
 ]
 
 _SHOWN = 80
@@ -83,6 +84,10 @@ class LimitExceeded(InvalidInput):
 
 class Forbidden(SfmError):
     """The principal may not do this here; whether the thing exists is not told."""
+
+
+class Unauthenticated(SfmError):
+    """Nobody knows who asks: an API key is missing, wrong, expired or revoked."""
 
 
 class BackendError(SfmError):

@@ -105,8 +105,26 @@ def test_cloud_managed_differs_in_policy():
         True,
         False,
     )
-    assert (enterprise.require_tls, enterprise.require_credentials, enterprise.require_keys) == (False,) * 3
+    assert (enterprise.require_tls, enterprise.require_credentials, enterprise.require_keys) == (False, False, None)
     assert enterprise.create_schema
+
+
+def test_keys_are_required_by_mode_or_setting_and_else_as_soon_as_one_was_made():
+    """cloud_managed does not let go of them; who requires them needs a storage that keeps them."""
+    assert [plan(require_keys=value).require_keys for value in (None, True, False)] == [None, True, False]
+    assert plan("cloud_managed", require_keys=True).require_keys is True
+    with pytest.raises(ConfigError, match=r"SFM_REQUIRE_KEYS: got false, allowed: true, because mode cloud_managed"):
+        plan("cloud_managed", require_keys=False)
+    needs = [plan(require_keys=value).slots["storage"].needs for value in (True, False, None)]
+    assert [StorageCapability.API_KEYS in found for found in needs] == [True, False, False]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_who_looks_after_the_keys_opens_the_storage_alone(mode):
+    """No model is loaded and no other server asked, whatever the settings name."""
+    found = plan(mode, role=Role.KEYS, embedding="minilm", lexical="vectors", events="kafka")
+    assert list(found.slots) == ["storage"]
+    assert StorageCapability.API_KEYS in found.slots["storage"].needs
 
 
 def test_workers_are_those_of_the_mode_unless_set():

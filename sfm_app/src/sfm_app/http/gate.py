@@ -1,4 +1,4 @@
-"""The one middleware, around everything: it names, counts, limits, logs and traces each request."""
+"""The one middleware, around everything: it names, counts, admits, limits, logs and traces each request."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from litestar.types import ASGIApp, Message, Receive, Send
 
+from sfm_app.http.door import Door
 from sfm_app.http.hosts import LoopbackNames
 from sfm_app.http.limiter import Limiter
 from sfm_app.http.problems import HttpRefusal
@@ -18,10 +19,13 @@ from sfm_app.http.table import Table
 from sfm_app.observability.logs import described, get_logger
 from sfm_app.observability.metrics import Metrics
 from sfm_app.observability.traces import Tracer
+from sfm_core.errors import SfmError
+from sfm_core.services.principal import EVERYTHING, Principal
 
 __all__ = ["Gate"]
 
-_UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics", "/schema", "/schema/openapi.json"})
+_OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/schema", "/schema/openapi.json"})
+"""Asked by machines around the service and by browsers: they tell nothing of what is stored, need no key and have no limit."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_ID = re.compile(rb"[\w.:-]{1,64}")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -34,7 +38,7 @@ class Gate:
         app: what answers.
         table: finds the endpoint of a path.
         metrics: counts.
-        local: whether only requests to loopback names are answered.
+        local: whether only requests to loopback names are answered while nobody is asked for a key.
     """
 
     def __init__(self, app: ASGIApp, table: Table, metrics: Metrics, *, local: bool = True) -> None:
@@ -45,6 +49,7 @@ class Gate:
         self._log = get_logger()
         self._ids = count(1)
         self._id_prefix = os.urandom(6).hex()
+        self.door: Door | None = None
         self.limiter: Limiter | None = None
         self.tracer: Tracer | None = None
 
@@ -81,7 +86,17 @@ class Gate:
             )
 
     async def _handle(self, scope: Any, receive: Receive, send: Send, headers: dict[bytes, bytes], route: str) -> None:
-        refusal = self._misdirected(scope, headers) or await self._limited(scope, route)
+        door, principal = self.door, EVERYTHING
+        demands = door is not None and door.demands
+        refusal: SfmError | None = None if demands else self._misdirected(scope, headers)
+        if refusal is None and door is not None and route not in _OPEN and (demands or door.is_shown_a_key(headers)):
+            try:
+                principal = await door.admit(headers)
+            except SfmError as error:
+                refusal = error
+        scope["state"]["principal"] = principal
+        if refusal is None:
+            refusal = await self._limited(scope, route, principal)
         app = self._app
         if refusal is not None:
             app = problem_reply(refusal, instance=scope["path"], request_id=scope["state"]["request_id"])
@@ -109,17 +124,17 @@ class Gate:
             await app(scope, receive, answer)
 
     def _misdirected(self, scope: Any, headers: dict[bytes, bytes]) -> HttpRefusal | None:
-        """Refuse what a web page of another origin may have sent: this service asks nobody for a key."""
+        """Refuse what a web page of another origin may have sent to a service that asks nobody for a key."""
         if self._names is not None and not self._names.allows(headers.get(b"host", b"")):
             return HttpRefusal(421, "Host: this service listens on loopback and answers to loopback names only")
         if scope["method"] not in _READS and headers.get(b"sec-fetch-site", b"none") == b"cross-site":
             return HttpRefusal(403, "Sec-Fetch-Site: a page of another origin may not write here")
         return None
 
-    async def _limited(self, scope: Any, route: str) -> HttpRefusal | None:
-        if self.limiter is None or route in _UNLIMITED:
+    async def _limited(self, scope: Any, route: str, principal: Principal) -> HttpRefusal | None:
+        if self.limiter is None or route in _OPEN:
             return None
-        seconds = await self.limiter.seconds_to_wait("local", f"{scope['method']} {route}")
+        seconds = await self.limiter.seconds_to_wait(principal.name, f"{scope['method']} {route}")
         if not seconds:
             return None
         return HttpRefusal(

@@ -20,15 +20,15 @@ def _is_loopback(host: str) -> bool:
 
 
 def require_loopback(host: str) -> None:
-    """Refuse to listen where others could reach a service that asks nobody for a key.
+    """Refuse to listen where others could reach a service that asks nobody for an API key.
 
     Raises:
         ConfigError: `host` is not a loopback address.
     """
     if not _is_loopback(host):
         raise ConfigError(
-            f"SFM_HOST: got {host!r}, allowed: a loopback address (127.0.0.1, ::1, localhost). The API has no keys yet, "
-            "so whoever reaches it may do everything; put a proxy that checks callers in front of it"
+            f"SFM_HOST: got {host!r}, allowed: a loopback address (127.0.0.1, ::1, localhost) while the API asks nobody for "
+            "a key: make one with `sfm keys create`, or set SFM_REQUIRE_KEYS=true"
         )
 
 

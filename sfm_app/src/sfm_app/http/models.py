@@ -8,12 +8,16 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from sfm_app.http.problems import ProblemDetails
 from sfm_core.model.memory import Memory, Outcome
+from sfm_core.services.keys import KeyInfo
+from sfm_core.services.principal import Verb
 
 __all__ = [
     "BatchAnswer",
     "BatchBody",
     "BatchItem",
+    "CreatedKey",
     "ForgetBody",
+    "KeyBody",
     "LinkBody",
     "MemoryList",
     "PathBody",
@@ -91,6 +95,24 @@ class ForgetBody(Body, frozen=True, kw_only=True):
     policy: Any = None
     dry_run: bool = True
     erase: bool = False
+
+
+_VERBS: dict[str, Any] = {"items": {"enum": [verb.value for verb in Verb]}}
+
+
+class KeyBody(Body, frozen=True, kw_only=True):
+    """A key to make: what it opens, each a namespace, a subtree "a/**" or "**" for all, and what it may do there."""
+
+    namespaces: list[str]
+    verbs: Annotated[list[str], Meta(extra_json_schema=_VERBS)]
+    name: str | None = None
+    expires_at: str | None = None
+
+
+class CreatedKey(KeyInfo, frozen=True, kw_only=True):
+    """A key that was just made; `key` is what callers send as `Authorization: Bearer <key>`, shown this once."""
+
+    key: str
 
 
 class RecallBatchBody(Body, frozen=True, kw_only=True):

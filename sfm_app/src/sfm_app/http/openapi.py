@@ -20,10 +20,11 @@ __all__ = ["document"]
 
 _REF = "#/components/schemas/{name}"
 _ALWAYS = (400, 422, 500)
-_ASKING_BACKENDS = (429, 501, 503)
+_ASKING_BACKENDS = (401, 403, 429, 501, 503)
 _WITH_BODY = (413, 415)
 _PROBLEMS = {
     400: "The request cannot be parsed.",
+    401: "An API key is asked for, and the request shows none that opens anything.",
     403: "Not allowed here.",
     404: "No such thing, or it was deleted, has expired or was erased.",
     409: "It collides with what is stored, or the same Idempotency-Key is still in flight (`Retry-After`).",
@@ -54,6 +55,13 @@ _PATH = {
     "namespace": {"type": "string", "minLength": 1, "maxLength": 256},
 }
 _TEXT = {"type": "string"}
+_BEARER = "apiKey"
+_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "`sfm_<key id>_<secret>`, as `POST /v1/keys` or `sfm keys create` shows it once. Not needed while no key "
+    "was ever made, or with `SFM_REQUIRE_KEYS=false`: then only the service's own machine is answered.",
+}
 _TAGS = {
     "memories": "Remember, read, change and delete memories.",
     "history": "Versions of a memory, and bringing one back.",
@@ -62,6 +70,7 @@ _TAGS = {
     "forgetting": "Forgetting many memories, and undoing it.",
     "changes": "The change log.",
     "transfer": "Archives.",
+    "keys": "API keys: who may do what in which namespaces.",
     "overview": "What is stored and what is loaded.",
     "service": "Probes, metrics, and this description.",
 }
@@ -92,10 +101,12 @@ def document(handlers: Iterable[HTTPRouteHandler]) -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "security": [{_BEARER: []}],
         "paths": paths,
         "components": {
             "schemas": {name: schema for name, schema in sorted(components.items()) if name not in queries},
             "responses": {str(status): _problem(status, text) for status, text in _PROBLEMS.items()},
+            "securitySchemes": {_BEARER: _SCHEME},
         },
     }
 
@@ -146,6 +157,8 @@ def _operation(path: str, handler: HTTPRouteHandler, refs: dict[Any, Json], comp
         content = {media: {"schema": refs[spec.body]} for media in spec.body_media}
         operation["requestBody"] = {"required": True, "content": content}
     operation["responses"] = _responses(path, spec, refs)
+    if not path.startswith("/v1/"):
+        operation["security"] = []
     return operation
 
 
@@ -183,7 +196,7 @@ def _responses(path: str, spec: Spec, refs: dict[Any, Json]) -> Json:
         *(_ASKING_BACKENDS if path.startswith("/v1/") else ()),
         *spec.problems,
         *(_WITH_BODY if spec.body is not None else ()),
-        *((403, 404, 409) if spec.write else ()),
+        *((404, 409) if spec.write else ()),
     }
     refused = {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
     return answers | refused
@@ -202,4 +215,6 @@ def _answer(answer: Answer, refs: dict[Any, Json]) -> Json:
 
 
 def _problem(status: int, text: str) -> Json:
-    return {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="ProblemDetails")}}}}
+    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="ProblemDetails")}}}
+    asked = {"WWW-Authenticate": {"description": "`Bearer`.", "schema": _TEXT}}
+    return {"description": text, "content": content, **({"headers": asked} if status == 401 else {})}

@@ -47,6 +47,7 @@ class ProblemDetails(Struct, frozen=True, kw_only=True):
 # The first type that an error is an instance of counts.
 _TABLE: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.InvalidInput, 422, "refused-value"),
+    (errors.Unauthenticated, 401, "unauthenticated"),
     (errors.Forbidden, 403, "forbidden"),
     (errors.NotFound, 404, "not-found"),
     (errors.StaleVersion, 412, "stale-version"),

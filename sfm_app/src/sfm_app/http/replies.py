@@ -97,6 +97,8 @@ def problem_reply(error: BaseException, *, instance: str, request_id: str) -> Re
     """Return the problem document of `error`, with the headers that its status asks for."""
     details = problems.details_of(error, instance=instance, request_id=request_id)
     extra = dict(error.headers) if isinstance(error, problems.HttpRefusal) else {}
+    if details.status == 401:
+        extra["WWW-Authenticate"] = "Bearer"
     if (seconds := problems.retry_after_of(error)) is not None:
         extra["Retry-After"] = seconds
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in extra.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -38,14 +38,23 @@ class EventStream(Answering):
         events: the endless source; closed at the end.
         stopping: set when the service is asked to stop.
         heartbeat: seconds of silence after which a comment is sent, so that a dead connection shows.
+        until: what else ends the stream when it returns; None for nothing.
     """
 
-    __slots__ = ("_events", "_heartbeat", "_stopping")
+    __slots__ = ("_events", "_heartbeat", "_stopping", "_until")
 
-    def __init__(self, events: AsyncIterator[Event], stopping: asyncio.Event, *, heartbeat: float) -> None:
+    def __init__(
+        self,
+        events: AsyncIterator[Event],
+        stopping: asyncio.Event,
+        *,
+        heartbeat: float,
+        until: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._events = events
         self._stopping = stopping
         self._heartbeat = heartbeat
+        self._until = until
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until one side ends it."""
@@ -53,6 +62,8 @@ class EventStream(Answering):
             asyncio.ensure_future(disconnected(receive)),
             asyncio.ensure_future(self._stopping.wait()),
         }
+        if self._until is not None:
+            ends.add(asyncio.ensure_future(self._until()))
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         await send({"type": "http.response.body", "body": _RETRY, "more_body": True})
         try:

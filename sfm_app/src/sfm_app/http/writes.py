@@ -14,7 +14,7 @@ from sfm_app.http.queries import Query
 from sfm_core.errors import InvalidInput, StaleVersion
 from sfm_core.model.memory import Memory
 from sfm_core.services.idempotency import IdempotencyKey
-from sfm_core.services.principal import EVERYTHING, Principal
+from sfm_core.services.principal import Principal
 from sfm_core.services.wiring import Services
 
 __all__ = ["WaitQuery", "expected_version", "idempotency_key", "matches", "principal_of", "wait_for"]
@@ -42,8 +42,9 @@ async def wait_for(query: WaitQuery, services: Services, sequence: int) -> None:
 
 
 def principal_of(request: AnyRequest) -> Principal:
-    """Return who asks. Without API keys the service listens on loopback only and every caller may do everything."""
-    return EVERYTHING
+    """Return who asks, as the gate let them in."""
+    principal: Principal = request.scope["state"]["principal"]
+    return principal
 
 
 def idempotency_key(request: AnyRequest, meaning: object) -> IdempotencyKey | None:

@@ -22,7 +22,6 @@ from sfm_core.ports.vectors import VectorsCapability
 __all__ = ["MODES", "SLOTS", "Indexing", "Mode", "Plan", "Role", "SlotKind", "make_plan"]
 
 _NONE = "none"
-_RELAYED = ("storage", "events")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*(?::[a-z][a-z0-9_-]*)?")
 
 
@@ -35,6 +34,12 @@ class Role(StrEnum):
     """Carries the events of the bus into the projections."""
     RELAY = "relay"
     """Hands the change log to the bus: opens nothing else."""
+    KEYS = "keys"
+    """Looks after the API keys: opens the storage alone."""
+
+
+_OPENED = {Role.RELAY: ("storage", "events"), Role.KEYS: ("storage",)}
+"""The slots of those who do not open all of them."""
 
 
 class Indexing(StrEnum):
@@ -75,7 +80,7 @@ class Mode(Struct, frozen=True, kw_only=True):
         create_schema: whether schema may be created or migrated at start.
         require_tls: every server must be spoken to over TLS.
         require_credentials: every server must be given credentials.
-        require_keys: the API answers to API keys only.
+        require_keys: the API answers to API keys only, whatever the settings say.
     """
 
     slots: Mapping[str, str]
@@ -131,7 +136,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     `has_vectors` is False when nothing embeds: there is no vector arm then. `lexical` names the slot that is asked for words.
     `plugins` names all plugins to load, those of
-    the slots first. The other fields are those of `Mode`, with the settings applied.
+    the slots first. `require_keys` is None where the API asks for API keys as soon as one was made. The other fields are
+    those of `Mode`, with the settings applied.
     """
 
     mode: str
@@ -146,14 +152,14 @@ class Plan(Struct, frozen=True, kw_only=True):
     create_schema: bool = True
     require_tls: bool = False
     require_credentials: bool = False
-    require_keys: bool = False
+    require_keys: bool | None = None
 
 
 def _filled(mode: Mode, settings: Settings, role: Role, embed: bool) -> dict[str, str]:
     """Return the value of each slot that is to be filled, in order."""
     filled = {}
     for name, kind in SLOTS.items():
-        if role is Role.RELAY and name not in _RELAYED:
+        if name not in _OPENED.get(role, SLOTS):
             continue
         given = getattr(settings, name)
         if given is None and (kind.library or role is not Role.LIBRARY):
@@ -170,7 +176,13 @@ def _filled(mode: Mode, settings: Settings, role: Role, embed: bool) -> dict[str
 
 
 def _needs(
-    name: str, filled: Mapping[str, str], settings: Settings, indexing: Indexing, role: Role, workers: int
+    name: str,
+    filled: Mapping[str, str],
+    settings: Settings,
+    indexing: Indexing,
+    role: Role,
+    workers: int,
+    require_keys: bool | None,
 ) -> Iterator[StrEnum]:
     """Name the capabilities that the plan as a whole asks of the backend in slot `name`."""
     apart = role in (Role.CONSUMER, Role.RELAY) or (role is Role.SERVICE and indexing is Indexing.CONSUMER)
@@ -178,6 +190,8 @@ def _needs(
     match name:
         case "storage":
             yield StorageCapability.FULL_TEXT
+            if role is Role.KEYS or (role is Role.SERVICE and require_keys):
+                yield StorageCapability.API_KEYS
             if "near_words" in filled:
                 yield StorageCapability.VOCABULARY
             if workers > 1 or apart:
@@ -209,9 +223,11 @@ def _contradictions(
         yield "SFM_STORAGE: got 'none', allowed: <plugin> or <plugin>:<backend>; everything is kept there"
     if "vectors" not in filled and (embed or "embedding" in filled):
         yield "SFM_VECTORS: got 'none', allowed: <plugin> or <plugin>:<backend>, because an embedding is given"
-    if settings.lexical == "vectors" and "vectors" not in filled and plan.role is not Role.RELAY:
+    if settings.lexical == "vectors" and "vectors" not in filled and plan.role not in _OPENED:
         yield "SFM_LEXICAL: got 'vectors', allowed: storage, because SFM_VECTORS names no vector search"
-    if plan.role is Role.LIBRARY:
+    if mode.require_keys and settings.require_keys is False:
+        yield f"SFM_REQUIRE_KEYS: got false, allowed: true, because mode {plan.mode} answers to API keys only"
+    if plan.role in (Role.LIBRARY, Role.KEYS):
         return
     if plan.role is Role.CONSUMER and plan.indexing is Indexing.INLINE:
         yield (
@@ -248,8 +264,9 @@ def make_plan(settings: Settings, role: Role, *, embed: bool = False) -> Plan:
     filled = _filled(mode, settings, role, embed)
     indexing = mode.indexing if settings.eventing_enabled else Indexing.INLINE
     workers = (settings.workers or mode.workers) if role is Role.SERVICE else 1
+    require_keys = mode.require_keys or settings.require_keys
     slots = {
-        name: _slot(name, value, _needs(name, filled, settings, indexing, role, workers))
+        name: _slot(name, value, _needs(name, filled, settings, indexing, role, workers, require_keys))
         for name, value in filled.items()
     }
     plan = Plan(
@@ -265,7 +282,7 @@ def make_plan(settings: Settings, role: Role, *, embed: bool = False) -> Plan:
         create_schema=mode.create_schema,
         require_tls=mode.require_tls,
         require_credentials=mode.require_credentials,
-        require_keys=mode.require_keys,
+        require_keys=require_keys,
     )
     refuse(list(_contradictions(settings, mode, plan, filled, embed)))
     return plan

@@ -43,7 +43,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     source: str = "urn:somafractalmemory"
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    require_keys: bool | None = None
     url: str | None = None
+    api_key: Secret | None = None
     workers: Annotated[int, Meta(ge=1, le=1024)] | None = None
     graceful_timeout: Annotated[float, Meta(ge=0)] = 60.0
     rate_limit: Annotated[int, Meta(ge=0)] = 5000
@@ -148,10 +150,23 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("SFM_HOST", "host", "127.0.0.1", "the address the service listens on"),
     Setting("SFM_PORT", "port", "9595; consumer and relay: 9596", "the port the process listens on"),
     Setting(
+        "SFM_REQUIRE_KEYS",
+        "require_keys",
+        "cloud_managed: true; other modes: as soon as a key was made",
+        "whether the service answers to API keys only; `false` for loopback addresses alone",
+    ),
+    Setting(
         "SFM_URL",
         "url",
         "none",
         "the running service that the command `sfm` works on, instead of opening the store itself",
+    ),
+    Setting(
+        "SFM_API_KEY",
+        "api_key",
+        "none",
+        "the API key that the command `sfm` shows to the service at `SFM_URL`",
+        secret=True,
     ),
     Setting("UVICORN_WORKERS", "workers", "4; development and test: 1", "worker processes of the service"),
     Setting("UVICORN_TIMEOUT_GRACEFUL", "graceful_timeout", "60", "seconds that open requests get at shutdown"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from msgspec import Struct
@@ -9,7 +10,7 @@ from msgspec import Struct
 from sfm_core.errors import Forbidden
 from sfm_core.model.namespace import ALL, Scope, covers
 
-__all__ = ["EVERYTHING", "Principal", "Verb"]
+__all__ = ["EVERYTHING", "Principal", "Verb", "verbs_of"]
 
 
 class Verb(StrEnum):
@@ -19,6 +20,12 @@ class Verb(StrEnum):
     WRITE = "write"
     FORGET = "forget"
     ADMIN = "admin"
+
+
+def verbs_of(names: Iterable[str]) -> tuple[Verb, ...]:
+    """Return the verbs that `names` name, in the order of `Verb`; a name that this release does not know allows nothing."""
+    given = set(names)
+    return tuple(verb for verb in Verb if verb.value in given)
 
 
 class Principal(Struct, frozen=True):

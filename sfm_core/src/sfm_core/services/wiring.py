@@ -14,9 +14,10 @@ from sfm_core.plugins.registry import Registry
 from sfm_core.ports.cache import Cache, CacheCapability
 from sfm_core.ports.embedding import Embedding, WordVectors
 from sfm_core.ports.events import Events
-from sfm_core.ports.storage import Storage, StorageCapability, Vocabulary
+from sfm_core.ports.storage import ApiKeys, Storage, StorageCapability, Vocabulary
 from sfm_core.ports.vectors import LexicalVectors, Space, Vectors
 from sfm_core.ports.writes import Analysis
+from sfm_core.services.authentication import Authentication
 from sfm_core.services.changes import Changes
 from sfm_core.services.clock import Clock, now
 from sfm_core.services.commit import Committer
@@ -25,6 +26,7 @@ from sfm_core.services.forget import Forget
 from sfm_core.services.health import Checked, Health
 from sfm_core.services.history import History
 from sfm_core.services.index_words import IndexWords
+from sfm_core.services.keys import Keys
 from sfm_core.services.limits import Limits
 from sfm_core.services.links import Links
 from sfm_core.services.maintenance import Maintenance
@@ -43,6 +45,8 @@ __all__ = ["Ports", "Services", "analyser", "wire"]
 
 _ENGLISH = "english"
 _REQUIRED = {Role.CONSUMER: ("storage", "events", "vectors"), Role.RELAY: ("storage", "events")}
+_NEVER_DRIVE = (Role.RELAY, Role.KEYS)
+"""Whoever opens no index must not say that it holds anything."""
 _HOLDERS = ("storage", "vectors")
 
 
@@ -69,6 +73,8 @@ class Services(Struct, frozen=True, kw_only=True):
     changes: Changes
     transfer: Transfer
     overview: Overview
+    keys: Keys
+    authentication: Authentication
     maintenance: Maintenance
     health: Health
     projector: Projector
@@ -123,8 +129,9 @@ def wire(
     copies = _copies(settings, plan, registry, ports.storage, cache)
     words = _index_words(plan, registry, ports)
     projection = _projection(plan, registry, ports, analyse_memory, words, copies)
-    drives = plan.indexing is Indexing.INLINE and not read_only
+    drives = plan.indexing is Indexing.INLINE and plan.role not in _NEVER_DRIVE and not read_only
     projector = Projector(ports.storage, projection, name=_cursor_name(ports), drives=drives)
+    authentication = Authentication(_key_store(plan, registry, ports), clock)
     committer = Committer(ports.storage, projector, registry.hooks, reader, clock, limits, copies)
     return Services(
         remember=Remember(committer, reader, analyse_memory),
@@ -151,6 +158,8 @@ def wire(
         overview=Overview(
             ports.storage, _capabilities(limits, plan, registry, ports), registry.infos, projector.indexed, clock
         ),
+        keys=Keys(_key_store(plan, registry, ports), authentication, clock, limits),
+        authentication=authentication,
         maintenance=Maintenance(ports.storage, projection, projector, clock, ports.space),
         health=Health(_checked(plan, ports)),
         projector=projector,
@@ -178,6 +187,11 @@ def _projection(
         terms=None if words is None else lambda memory: analyse_memory(memory).stems,
         forget=None if copies is None else copies.forget,
     )
+
+
+def _key_store(plan: Plan, registry: Registry, ports: Ports) -> ApiKeys | None:
+    able = StorageCapability.API_KEYS in _able(plan, registry, "storage")
+    return cast(ApiKeys, ports.storage) if able else None
 
 
 def _stores(plan: Plan, copies: Copies | None) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sfm_app.http.routes import (
     changes,
     forgetting,
+    keys,
     links,
     lists,
     memories,
@@ -28,6 +29,7 @@ HANDLERS = (
     *changes.ROUTES,
     *transfer.ROUTES,
     *overview.ROUTES,
+    *keys.ROUTES,
     *probes.ROUTES,
     *schema.ROUTES,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from litestar import get
@@ -17,6 +18,7 @@ from sfm_app.http.sse import EventStream
 from sfm_app.http.writes import principal_of
 from sfm_core.errors import InvalidInput
 from sfm_core.model.event import ChangePage
+from sfm_core.services.principal import EVERYTHING
 
 __all__ = ["ROUTES"]
 
@@ -61,7 +63,9 @@ async def changes(request: AnyRequest, services: TheServices) -> Answering:
     await services.changes.page(principal, namespace=query.namespace, after=after, limit=1)
     state = request.app.state
     events = services.changes.follow(principal, namespace=query.namespace, after=after)
-    return EventStream(events, state.stopping, heartbeat=state.heartbeat)
+    # A key that is revoked or expires ends what was opened with it.
+    until = None if principal is EVERYTHING else partial(services.authentication.ended, principal)
+    return EventStream(events, state.stopping, heartbeat=state.heartbeat, until=until)
 
 
 def _last_event_id(request: AnyRequest, after: int) -> int:
