@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from sfm_core.config.backends import plan_configs, plugin_config, plugin_prefix
 from sfm_core.config.env import Environment
 from sfm_core.config.modes import Indexing, Plan, Role
+from sfm_core.config.convert import allowed
 from sfm_core.config.secret import Secret
 from sfm_core.errors import ConfigError
 from sfm_core.plugins.host import PluginHost
@@ -143,6 +144,12 @@ def test_secrets_and_well_known_variables_may_come_from_files(tmp_path):
 def test_what_cannot_be_used_is_told(variables, message):
     """The variable, what came and what is allowed."""
     assert refusal(**variables).startswith(message)
+
+
+@pytest.mark.parametrize(("kind", "words"), [(Secret, "a text, kept secret"), (Secret | None, "a text, kept secret")])
+def test_types_are_told_in_plain_words(kind, words):
+    """Whoever reads the message knows no class of ours."""
+    assert allowed(kind) == words
 
 
 def test_a_secret_is_in_no_message():

@@ -19,7 +19,14 @@ __all__ = ["allowed", "convert", "nearest", "read_field", "refuse"]
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _LISTS = frozenset({tuple, list, set, frozenset, Sequence})
-_NAMES = {int: "an integer", float: "a number", str: "a text", Path: "a path", type(None): "nothing"}
+_NAMES = {
+    int: "an integer",
+    float: "a number",
+    str: "a text",
+    Path: "a path",
+    Secret: "a text, kept secret",
+    type(None): "nothing",
+}
 _BOUNDS = {
     "ge": "at least {}",
     "gt": "above {}",
