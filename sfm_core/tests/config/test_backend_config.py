@@ -10,9 +10,9 @@ import pytest
 from msgspec import Meta, Struct
 
 from sfm_core.config.backends import plan_configs, plugin_config, plugin_prefix
+from sfm_core.config.convert import allowed
 from sfm_core.config.env import Environment
 from sfm_core.config.modes import Indexing, Plan, Role
-from sfm_core.config.convert import allowed
 from sfm_core.config.secret import Secret
 from sfm_core.errors import ConfigError
 from sfm_core.plugins.host import PluginHost
