@@ -105,7 +105,8 @@ def test_a_stream_of_changes_that_ends_names_where_to_go_on(url: str) -> None:
 
 PROBLEMS: list[tuple[int, str, type[SfmError]]] = [
     (400, "bad-request", errors.InvalidInput),
-    (401, "unauthorized", errors.Forbidden),
+    (401, "unauthorized", errors.Unauthenticated),
+    (401, "unauthenticated", errors.Unauthenticated),
     (403, "forbidden", errors.Forbidden),
     (404, "not-found", errors.NotFound),
     (409, "conflict", errors.Conflict),

@@ -19,12 +19,14 @@ __all__ = [
     "capabilities",
     "changes",
     "claim",
+    "create_key",
     "delete",
     "forget",
     "forget_namespace",
     "get",
     "history",
     "link",
+    "list_keys",
     "memories",
     "namespaces",
     "neighbors",
@@ -34,6 +36,7 @@ __all__ = [
     "recall",
     "remember",
     "restore",
+    "revoke_key",
     "stats",
     "undo",
     "unlink",
@@ -257,3 +260,28 @@ def plugins() -> Call:
 def capabilities() -> Call:
     """Tell which plan is in force and what it can do."""
     return Call(Route("GET", ("capabilities",)), lambda s, who: s.overview.capabilities(who))
+
+
+def create_key(**values: Any) -> Call:
+    """Make an API key; the answer holds the key itself."""
+    body = given(**values)
+
+    async def local(services: Any, who: Any) -> Any:
+        from msgspec import structs
+
+        made = await services.keys.create(who, **body)
+        return {**structs.asdict(made.info), "key": made.key.reveal()}
+
+    return Call(Route("POST", ("keys",), body=body), local)
+
+
+def list_keys(*, cursor: str | None) -> Call:
+    """Read one page of the API keys."""
+    query = given(cursor=cursor)
+    return Call(Route("GET", ("keys",), query), lambda s, who: s.keys.list(who, **query))
+
+
+def revoke_key(id: str) -> Call:
+    """Revoke an API key."""
+    id = _id(id)
+    return Call(Route("DELETE", ("keys", id)), lambda s, who: s.keys.revoke(who, id))

@@ -5,25 +5,40 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from sfm_app.cli.problems import error_of
 from sfm_app.cli.target import Route
+from sfm_core.config.secret import Secret
 from sfm_core.errors import BackendError, BackendUnavailable, ConfigError, shown
 
 __all__ = ["Client"]
 
 _PIECE = 64 * 1024
+_KEY = re.compile(r"[!-~]+")
+"""What can stand in a header: a stray line end must not become one of its own."""
 _SECONDS = 60.0
 
 
 class Client:
-    """Speaks with the service at one URL; a connection per request."""
+    """Speaks with the service at one URL; a connection per request.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: where it is.
+        api_key: shown with every request, when there is one.
+
+    Raises:
+        ConfigError: the URL is none of a service, or the key can be none.
+    """
+
+    def __init__(self, url: str, api_key: Secret | None = None) -> None:
         self._parts = _parsed(url)
+        if api_key is not None and not _KEY.fullmatch(api_key.reveal()):
+            raise ConfigError("SFM_API_KEY: allowed: an API key, sfm_<key id>_<secret>")
+        self._api_key = api_key
         self._base = self._parts.path.rstrip("/")
         self.name = f"service {self._parts.scheme}://{self._parts.netloc}"
 
@@ -91,6 +106,8 @@ class Client:
 
     def _send(self, connection: http.client.HTTPConnection, route: Route, body: bytes | Iterable[bytes] | None) -> None:
         headers = {"Accept": "application/json", **route.headers}
+        if self._api_key is not None:
+            headers["Authorization"] = f"Bearer {self._api_key.reveal()}"
         if isinstance(body, bytes):
             headers["Content-Type"] = headers.get("Content-Type", "application/json")
         elif body is not None:

@@ -72,7 +72,7 @@ def examine(invocation: Invocation) -> list[Finding]:
     except SfmError as error:
         return [*findings, _failure("settings", error)]
     if settings.url is not None:
-        return [*findings, *_service(settings.url)]
+        return [*findings, *_service(settings)]
     assert plan is not None
     findings.append(Finding("settings", "ok", f"mode {plan.mode}"))
     findings.append(_data_dir(plan.data_dir))
@@ -207,15 +207,17 @@ def _backends(readiness: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(f"backend {name}", state, backend["detail"], "start it, or correct its address")
 
 
-def _service(url: str) -> Iterator[Finding]:
+def _service(settings: Settings) -> Iterator[Finding]:
     try:
-        with RemoteTarget(url) as target:
+        with RemoteTarget(str(settings.url), settings.api_key) as target:
             readiness = target.health()
             yield Finding("service", "ok" if readiness["status"] == "ready" else "failed", readiness["status"])
             yield from _backends(readiness)
             loaded = target.ask(calls.plugins())["items"]
     except SfmError as error:
         fix = "start it with `sfm serve`, or correct --url or SFM_URL"
+        if isinstance(error, errors.Unauthenticated):
+            fix = "make a key with `sfm keys create` on the service's own store, and set SFM_API_KEY"
         yield Finding("service", "failed", " ".join(str(error).split()), fix)
         return
     yield Finding("plugins", "ok", ", ".join(f"{plugin['name']} {plugin['version']}" for plugin in loaded))

@@ -48,14 +48,18 @@ class Invocation:
         given = {"MEMORY_MODE": self.mode, "SFM_DATA_DIR": self.data_dir, URL: self.url}
         return {name: str(value) for name, value in given.items() if value is not None}
 
-    def target(self) -> AbstractContextManager[Target]:
-        """Return what the command works on, to be entered: the service at the URL given, else the store itself."""
-        url = self.settings().url
-        if url is None:
-            return self.local()
+    def target(self, *, role: Role | None = None) -> AbstractContextManager[Target]:
+        """Return what the command works on, to be entered: the service at the URL given, else the store itself.
+
+        Args:
+            role: what the store itself is opened as; the library unless given.
+        """
+        settings = self.settings()
+        if settings.url is None:
+            return self.local(role=role)
         from sfm_app.cli.remote import RemoteTarget
 
-        return RemoteTarget(url)
+        return RemoteTarget(settings.url, settings.api_key)
 
     def local(self, *, role: Role | None = None, create: bool | None = None, rebuild: bool = False) -> LocalTarget:
         """Return the store itself, to be entered.

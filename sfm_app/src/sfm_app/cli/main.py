@@ -29,6 +29,7 @@ COMMANDS = {
     "get": "memories",
     "history": "memories",
     "import": "transfer",
+    "keys": "keys",
     "link": "links",
     "list": "memories",
     "migrate": "maintenance",

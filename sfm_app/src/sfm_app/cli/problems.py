@@ -36,6 +36,10 @@ def _stale(detail: str, problems: tuple[Problem, ...], headers: Mapping[str, str
     return errors.StaleVersion(detail, current=0)
 
 
+def _unauthenticated(detail: str, problems: tuple[Problem, ...], headers: Mapping[str, str]) -> SfmError:
+    return errors.Unauthenticated(f"{detail} (SFM_API_KEY or SFM_API_KEY_FILE gives the key to show)")
+
+
 def _unavailable(detail: str, problems: tuple[Problem, ...], headers: Mapping[str, str]) -> SfmError:
     after = headers.get("retry-after", "")
     return errors.BackendUnavailable(detail, retry_after=float(after) if after.isdecimal() else 1.0)
@@ -43,6 +47,7 @@ def _unavailable(detail: str, problems: tuple[Problem, ...], headers: Mapping[st
 
 _BY_TYPE: dict[str, _Make] = {
     "refused-value": _invalid(errors.InvalidInput),
+    "unauthenticated": _unauthenticated,
     "forbidden": _plain(errors.Forbidden),
     "not-found": _plain(errors.NotFound),
     "stale-version": _stale,
@@ -55,7 +60,7 @@ _BY_TYPE: dict[str, _Make] = {
 
 _BY_STATUS: dict[int, _Make] = {
     400: _invalid(errors.InvalidInput),
-    401: _plain(errors.Forbidden),
+    401: _unauthenticated,
     403: _plain(errors.Forbidden),
     404: _plain(errors.NotFound),
     409: _plain(errors.Conflict),

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from sfm_app.cli.client import Client
 from sfm_app.cli.target import Call, Progress, Route, given
+from sfm_core.config.secret import Secret
 from sfm_core.errors import BackendUnavailable
 
 __all__ = ["RemoteTarget"]
@@ -18,10 +19,10 @@ _STREAM = "text/event-stream"
 
 
 class RemoteTarget:
-    """Sends each operation to the service at `url`."""
+    """Sends each operation to the service at `url`, with an API key where there is one."""
 
-    def __init__(self, url: str) -> None:
-        self._client = Client(url)
+    def __init__(self, url: str, api_key: Secret | None = None) -> None:
+        self._client = Client(url, api_key)
 
     def __enter__(self) -> Self:
         return self

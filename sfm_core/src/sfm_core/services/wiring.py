@@ -45,8 +45,6 @@ __all__ = ["Ports", "Services", "analyser", "wire"]
 
 _ENGLISH = "english"
 _REQUIRED = {Role.CONSUMER: ("storage", "events", "vectors"), Role.RELAY: ("storage", "events")}
-_NEVER_DRIVE = (Role.RELAY, Role.KEYS)
-"""Whoever opens no index must not say that it holds anything."""
 _HOLDERS = ("storage", "vectors")
 
 
@@ -129,7 +127,7 @@ def wire(
     copies = _copies(settings, plan, registry, ports.storage, cache)
     words = _index_words(plan, registry, ports)
     projection = _projection(plan, registry, ports, analyse_memory, words, copies)
-    drives = plan.indexing is Indexing.INLINE and plan.role not in _NEVER_DRIVE and not read_only
+    drives = plan.indexing is Indexing.INLINE and not read_only
     projector = Projector(ports.storage, projection, name=_cursor_name(ports), drives=drives)
     authentication = Authentication(_key_store(plan, registry, ports), clock)
     committer = Committer(ports.storage, projector, registry.hooks, reader, clock, limits, copies)
