@@ -8,6 +8,7 @@ because a lane is in order apart from repeats. Hence R, or the least cursor of t
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import Mapping
 
 from sfm_core.ports.events import Events
@@ -46,8 +47,7 @@ class Progress:
         Raises:
             BackendError: a cursor cannot be saved; it is safe to go on without.
         """
-        for lane, sequence in lanes.items():
-            await self._storage.save_cursor(self._cursor(lane), sequence)
+        await gather(*(self._storage.save_cursor(self._cursor(lane), sequence) for lane, sequence in lanes.items()))
 
     async def refresh(self) -> int:
         """Find out how far the group has come, save it, and return it.
@@ -57,10 +57,8 @@ class Progress:
         """
         relayed = await self._storage.cursor(RELAY)
         self.lag = await self._events.lag(self._group)
-        reached = relayed
-        for lane, behind in self.lag.items():
-            if behind and reached:
-                reached = min(reached, await self._storage.cursor(self._cursor(lane)))
+        lagging = [lane for lane, behind in self.lag.items() if behind and relayed]
+        reached = min([relayed, *await gather(*(self._storage.cursor(self._cursor(lane)) for lane in lagging))])
         if reached > self._saved:
             await self._storage.save_cursor(self._name, reached)
             self._saved = reached
