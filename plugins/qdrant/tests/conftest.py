@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import tempfile
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,21 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from sfm_qdrant.testing_engine import EngineCollections, Refused
+
 _MEMORY = Path("/dev/shm")
 
 
-class Stub:
-    """A stub, not a server: Qdrant's HTTP routes that the plugin uses, answered by the client's local mode.
+_MOST_BYTES = 32 * 1024 * 1024
 
-    It proves that requests survive the wire and what the plugin makes of a wire that fails, and nothing about Qdrant.
+
+class Stub:
+    """A stub, not a server: Qdrant's HTTP routes that the plugin uses, answered by Qdrant's engine in this process.
+
+    It proves that requests survive the wire, what the engine makes of them, and what the plugin makes of a wire that fails.
 
     Attributes:
+        engine: the collections.
         fault: what happens to every request from now on: None, `hang`, `slow`, `cut`, `garbage`, or a status such as 500.
         version: what it says that it is.
         asked: method and path of every request.
@@ -38,13 +43,12 @@ class Stub:
         self.port = 0
         self._server: asyncio.Server | None = None
         self._busy: set[asyncio.Task[Any]] = set()
-        self.forget()
+        self.engine = _collections_in_memory()
 
     def forget(self) -> None:
         """Lose everything."""
-        from qdrant_client import AsyncQdrantClient
-
-        self.local = AsyncQdrantClient(":memory:")
+        self.engine.close()
+        self.engine = _collections_in_memory()
 
     async def start(self) -> None:
         """Listen, on the port of before if there was one."""
@@ -77,13 +81,15 @@ class Stub:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         method, path, _ = head.split("\r\n")[0].split(" ")
         length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
+        if length and int(length[1]) > _MOST_BYTES:
+            return False
         body = await reader.readexactly(int(length[1])) if length else b""
         self.asked.append(f"{method} {path.partition('?')[0]}")
         if self.fault == "hang":
             await asyncio.sleep(3600)
         if self.fault == "slow":
             await asyncio.sleep(0.3)
-        status, answer = await self._answer(method, path.partition("?")[0], body)
+        status, answer = await self._answer(method, path, body)
         data = json.dumps(answer).encode() if self.fault != "garbage" else b"<html>not what was asked for</html>"
         first = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n".encode()
         writer.write(first + (data[: len(data) // 2] if self.fault == "cut" else data))
@@ -96,58 +102,62 @@ class Stub:
         if path == "/":
             return 200, {"title": "stub", "version": self.version}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                result = await self._route(method, path, json.loads(body) if body else {})
-        except ValueError as error:
-            return (404 if "not found" in str(error) else 400), {"status": {"error": str(error)}}
+            route, _, options = path.partition("?")
+            wait = "wait=true" in options.split("&")
+            result = await self._route(method, route, json.loads(body) if body else {}, wait)
+        except Refused as error:
+            return error.status, {"status": {"error": str(error)}}
         return 200, {"result": result, "status": "ok", "time": 0.0}
 
-    async def _route(self, method: str, path: str, body: Any) -> Any:
+    async def _route(self, method: str, path: str, body: Any, wait: bool) -> Any:
         from qdrant_client import models
 
+        engine: Any = self.engine
         parts = path.strip("/").split("/")
         if path == "/aliases":
-            return _plain(await self.local.get_aliases())
+            return _plain(await engine.get_aliases())
         if path == "/collections":
-            return _plain(await self.local.get_collections())
+            return _plain(await engine.get_collections())
         if path == "/collections/aliases":
-            return await self.local.update_collection_aliases(
-                models.ChangeAliasesOperation(**body).actions  # type: ignore[arg-type]
-            )
+            return await engine.update_collection_aliases(models.ChangeAliasesOperation(**body).actions)
         name, rest = parts[1], "/".join(parts[2:])
+        told = {"operation_id": 0, "status": "completed" if wait else "acknowledged"}
         match (method, rest):
             case ("GET", "exists"):
-                return {"exists": await self.local.collection_exists(name)}
+                return {"exists": await engine.collection_exists(name)}
             case ("GET", ""):
-                return _plain(await self.local.get_collection(name))
+                return _plain(await engine.get_collection(name))
             case ("DELETE", ""):
-                return await self.local.delete_collection(name)
+                return await engine.delete_collection(name)
             case ("PUT", ""):
                 made = models.CreateCollection(**body)
-                return await self.local.create_collection(
-                    name, vectors_config=made.vectors or {}, sparse_vectors_config=made.sparse_vectors
-                )
+                return await engine.create_collection(name, made.vectors or {}, made.sparse_vectors, made.hnsw_config)
             case ("PUT", "index"):
-                models.CreateFieldIndex(**body)
-                return {"operation_id": 0, "status": "completed"}
+                index = models.CreateFieldIndex(**body)
+                await engine.create_payload_index(name, index.field_name, index.field_schema, wait=wait)
+                return told
             case ("PUT", "points"):
-                points = models.PointsList(**body).points
-                return _plain(await self.local.upsert(name, points))
+                await engine.upsert(name, models.PointsList(**body).points, wait=wait)
+                return told
             case ("POST", "points/batch"):
                 operations = models.UpdateOperations(**body).operations
-                return _plain(await self.local.batch_update_points(name, operations))
+                await engine.batch_update_points(name, operations, wait=wait)
+                return [told for _ in operations]
             case ("POST", "points/query/batch"):
                 searches = models.QueryRequestBatch(**body).searches
-                return _plain(await self.local.query_batch_points(name, searches))
+                return _plain(await engine.query_batch_points(name, searches))
             case ("POST", "points"):
                 asked = models.PointRequest(**body)
-                return _plain(await self.local.retrieve(name, asked.ids, with_payload=asked.with_payload))
+                return _plain(await engine.retrieve(name, asked.ids, asked.with_payload, asked.with_vector))
             case ("POST", "points/count"):
-                counted = models.CountRequest(**body)
-                return _plain(await self.local.count(name, counted.filter, exact=True))
+                return _plain(await engine.count(name, models.CountRequest(**body).filter))
             case _:
                 raise AssertionError(f"the stub has no {method} {path}")
+
+
+def _collections_in_memory() -> EngineCollections:
+    where = str(_MEMORY) if _MEMORY.is_dir() else None
+    return EngineCollections(Path(tempfile.mkdtemp(prefix="sfm-qdrant-", dir=where)))
 
 
 def _plain(value: Any) -> Any:
@@ -157,7 +167,7 @@ def _plain(value: Any) -> Any:
 
 
 class GrpcStub:
-    """A stub, not a server: the same as `Stub` over gRPC, answered by the same local mode."""
+    """A stub, not a server: the same as `Stub` over gRPC, answered by the same engine."""
 
     def __init__(self, stub: Stub) -> None:
         self._stub = stub
@@ -181,20 +191,19 @@ class GrpcStub:
         await self._server.stop(grace=None)
 
 
+_CODES = {404: "NOT_FOUND", 409: "ALREADY_EXISTS", 500: "INTERNAL"}
+
+
 def _answering(call: Any) -> Any:
-    """Make a local error what a server says of it."""
+    """Answer a refusal with the code that a server answers with."""
     import grpc
 
     @functools.wraps(call)
     async def wrapped(self: Any, request: Any, context: Any) -> Any:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return await call(self, request)
-        except ValueError as error:
-            missing = "not found" in str(error)
-            code = grpc.StatusCode.NOT_FOUND if missing else grpc.StatusCode.INVALID_ARGUMENT
-            await context.abort(code, str(error))
+            return await call(self, request)
+        except Refused as error:
+            await context.abort(grpc.StatusCode[_CODES.get(error.status, "INVALID_ARGUMENT")], str(error))
 
     return wrapped
 
@@ -203,33 +212,36 @@ def _points(stub: Stub) -> Any:
     from qdrant_client import grpc as wire
     from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 
-    done = wire.UpdateResult(operation_id=0, status=wire.UpdateStatus.Completed)
+    def told(wait: bool) -> Any:
+        return wire.UpdateResult(
+            operation_id=0, status=wire.UpdateStatus.Value("Completed" if wait else "Acknowledged")
+        )
 
     class Points(wire.PointsServicer):  # type: ignore[misc]
         @_answering
         async def Upsert(self, request: Any) -> Any:
             points = [GrpcToRest.convert_point_struct(point) for point in request.points]
-            await stub.local.upsert(request.collection_name, points)
-            return wire.PointsOperationResponse(result=done)
+            await stub.engine.upsert(request.collection_name, points, wait=request.wait)
+            return wire.PointsOperationResponse(result=told(request.wait))
 
         @_answering
         async def UpdateBatch(self, request: Any) -> Any:
             operations = [GrpcToRest.convert_points_update_operation(one) for one in request.operations]
-            await stub.local.batch_update_points(request.collection_name, operations)
-            return wire.UpdateBatchResponse(result=[done for _ in operations])
+            await stub.engine.batch_update_points(request.collection_name, operations, wait=request.wait)
+            return wire.UpdateBatchResponse(result=[told(request.wait) for _ in operations])
 
         @_answering
         async def Get(self, request: Any) -> Any:
             ids = [GrpcToRest.convert_point_id(id) for id in request.ids]
             payload = GrpcToRest.convert_with_payload_selector(request.with_payload)
             vectors = GrpcToRest.convert_with_vectors_selector(request.with_vectors)
-            found = await stub.local.retrieve(request.collection_name, ids, payload, vectors)
+            found = await stub.engine.retrieve(request.collection_name, ids, payload, vectors)
             return wire.GetResponse(result=[RestToGrpc.convert_retrieved_point(record) for record in found])
 
         @_answering
         async def QueryBatch(self, request: Any) -> Any:
             asked = [GrpcToRest.convert_query_points(one) for one in request.query_points]
-            answers = await stub.local.query_batch_points(request.collection_name, asked)
+            answers = await stub.engine.query_batch_points(request.collection_name, asked)
             return wire.QueryBatchResponse(
                 result=[
                     wire.BatchResult(result=[RestToGrpc.convert_scored_point(hit) for hit in answer.points])
@@ -240,12 +252,16 @@ def _points(stub: Stub) -> Any:
         @_answering
         async def Count(self, request: Any) -> Any:
             where = GrpcToRest.convert_filter(request.filter)
-            found = await stub.local.count(request.collection_name, where, exact=True)
+            found = await stub.engine.count(request.collection_name, where)
             return wire.CountResponse(result=RestToGrpc.convert_count_result(found))
 
         @_answering
         async def CreateFieldIndex(self, request: Any) -> Any:
-            return wire.PointsOperationResponse(result=done)
+            schema = GrpcToRest.convert_payload_schema_params(request.field_index_params)
+            await stub.engine.create_payload_index(
+                request.collection_name, request.field_name, schema, wait=request.wait
+            )
+            return wire.PointsOperationResponse(result=told(request.wait))
 
     return Points()
 
@@ -257,40 +273,41 @@ def _collections(stub: Stub) -> Any:
     class Collections(wire.CollectionsServicer):  # type: ignore[misc]
         @_answering
         async def ListAliases(self, request: Any) -> Any:
-            known = (await stub.local.get_aliases()).aliases
+            known = (await stub.engine.get_aliases()).aliases
             return wire.ListAliasesResponse(aliases=[RestToGrpc.convert_alias_description(one) for one in known])
 
         @_answering
         async def UpdateAliases(self, request: Any) -> Any:
             actions = [GrpcToRest.convert_alias_operations(one) for one in request.actions]
-            await stub.local.update_collection_aliases(actions)
+            await stub.engine.update_collection_aliases(actions)
             return wire.CollectionOperationResponse(result=True)
 
         @_answering
         async def CollectionExists(self, request: Any) -> Any:
-            exists = await stub.local.collection_exists(request.collection_name)
+            exists = await stub.engine.collection_exists(request.collection_name)
             return wire.CollectionExistsResponse(result=wire.CollectionExists(exists=exists))
 
         @_answering
         async def Create(self, request: Any) -> Any:
             vectors = GrpcToRest.convert_vectors_config(request.vectors_config)
             sparse = GrpcToRest.convert_sparse_vector_config(request.sparse_vectors_config)
-            await stub.local.create_collection(request.collection_name, vectors or {}, sparse_vectors_config=sparse)
+            hnsw = GrpcToRest.convert_hnsw_config_diff(request.hnsw_config) if request.HasField("hnsw_config") else None
+            await stub.engine.create_collection(request.collection_name, vectors or {}, sparse, hnsw)
             return wire.CollectionOperationResponse(result=True)
 
         @_answering
         async def Delete(self, request: Any) -> Any:
-            await stub.local.delete_collection(request.collection_name)
+            await stub.engine.delete_collection(request.collection_name)
             return wire.CollectionOperationResponse(result=True)
 
         @_answering
         async def Get(self, request: Any) -> Any:
-            found = await stub.local.get_collection(request.collection_name)
+            found = await stub.engine.get_collection(request.collection_name)
             return wire.GetCollectionInfoResponse(result=RestToGrpc.convert_collection_info(found))
 
         @_answering
         async def List(self, request: Any) -> Any:
-            found = (await stub.local.get_collections()).collections
+            found = (await stub.engine.get_collections()).collections
             return wire.ListCollectionsResponse(collections=[wire.CollectionDescription(name=c.name) for c in found])
 
     return Collections()
@@ -320,6 +337,7 @@ async def stub() -> AsyncIterator[Stub]:
     await stub.start()
     yield stub
     await stub.stop()
+    stub.engine.close()
 
 
 @pytest_asyncio.fixture

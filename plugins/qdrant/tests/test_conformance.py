@@ -1,7 +1,7 @@
 """The Qdrant backends against the conformance kit: the client's local mode, the engine in process, stubs, and a server.
 
-The stubs are the local mode behind HTTP and gRPC. The server is the one that `TEST_QDRANT_URL` names,
-asked over both.
+The stubs are Qdrant's engine behind HTTP and gRPC: its filters, scores and conditional writes, but no server's. The server is the
+one that `TEST_QDRANT_URL` names, asked over both.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class OnServer:
 
 
 class OverStub:
-    """The requests go over HTTP to a stub: it shows that they survive the wire, nothing about a server."""
+    """The requests go over HTTP to the engine behind a stub."""
 
     @pytest.fixture
     def config(self, stub: Any) -> QdrantConfig:
