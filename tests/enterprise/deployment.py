@@ -40,6 +40,7 @@ def _qdrant(config: QdrantConfig) -> dict[str, str]:
         "SFM_QDRANT__TLS": str(config.tls).lower(),
         "SFM_QDRANT__COLLECTION": config.collection,
         "SFM_QDRANT__TIMEOUT": str(config.timeout),
+        "SFM_QDRANT__WRITE_TIMEOUT": str(config.write_timeout),
     }
     if config.grpc_port is not None:
         found["QDRANT_GRPC_PORT"] = str(config.grpc_port)

@@ -38,6 +38,7 @@ async def settings(
         grpc = {"QDRANT_GRPC_PORT": config.grpc_port} if config.grpc_port else {}
         key = {"QDRANT_API_KEY": config.api_key} if config.api_key else {}
         server = {"QDRANT_HOST": config.host, "QDRANT_PORT": config.port, "SFM_QDRANT__TLS": config.tls}
+        server |= {"SFM_QDRANT__TIMEOUT": config.timeout, "SFM_QDRANT__WRITE_TIMEOUT": config.write_timeout}
         yield words | server | grpc | key | {"vectors": "qdrant", "SFM_QDRANT__COLLECTION": collection}
         await testing.drop_collections(config)
 

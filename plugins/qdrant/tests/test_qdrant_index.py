@@ -12,13 +12,13 @@ import pytest
 import pytest_asyncio
 
 from sfm_core.errors import CapabilityNotSupported, ConfigError
-from sfm_core.model.filter import parse_filter
+from sfm_core.model.filter import matches, parse_filter
 from sfm_core.model.namespace import ALL, Scope
 from sfm_core.plugins.types import OpenContext
-from sfm_core.ports.vectors import Space
+from sfm_core.ports.vectors import Point, Space
 from sfm_core.testing.build import HERE, ids_of, memory, new_id
 from sfm_core.testing.suite import SPACE
-from sfm_core.testing.vectors import UP, fan, point
+from sfm_core.testing.vectors import UP, fan, point, unit
 from sfm_qdrant import testing
 from sfm_qdrant.client import connect
 from sfm_qdrant.config import QdrantConfig
@@ -118,6 +118,27 @@ async def test_openings_that_come_first_together_build_one_index(config: QdrantC
             return one.id
 
     ids = await asyncio.gather(*map(first, range(5)))
+    async with opened(config) as index:
+        assert set(await index.versions(ids)) == set(ids)
+
+
+@pytest.mark.parametrize("wire", ["http", "grpc"])
+async def test_a_collection_that_another_is_making_is_waited_for(
+    stub: Any, grpc_stub: Any, wire: str, collection: str
+) -> None:
+    """A server knows it for a moment before it can answer, and refuses to make it again."""
+    grpc_port = grpc_stub.port if wire == "grpc" else None
+    config = QdrantConfig(port=stub.port, grpc_port=grpc_port, collection=collection, timeout=10.0)
+    stub.engine.slow = 0.3
+
+    async def first(number: int) -> str:
+        async with opened(config) as index:
+            assert await index.count(ALL) >= 0
+            one = memory(f"n {number}")
+            await index.upsert([point(one, [1.0])])
+            return one.id
+
+    ids = await asyncio.gather(*map(first, range(3)))
     async with opened(config) as index:
         assert set(await index.versions(ids)) == set(ids)
 
@@ -239,6 +260,18 @@ async def test_as_many_of_equal_points_as_asked_by_id(config: QdrantConfig) -> N
         assert ids_of(found[1:]) == ids_of(same[:5])
 
 
+async def test_vectors_of_any_length_are_found_by_their_direction(config: QdrantConfig) -> None:
+    """Single precision cannot square them; the engine would make them zero, or no number at all."""
+    lengths = (1e-300, 1e-30, 1.0, 1e30, 1e300)
+    async with opened(config) as index:
+        points = [Point((m := memory(f"{n}")).id, 1, m.namespace, [n, n, *[0.0] * 6], m) for n in lengths]
+        await index.upsert([*points, point(memory("away"), [1.0, -1.0])])
+        for length in lengths:
+            found = await index.search(HERE, [length, length, *[0.0] * 6], limit=5)
+            assert {hit.id for hit in found} == set(ids_of(points))
+            assert [hit.cosine for hit in found] == [pytest.approx(1.0, abs=1e-5)] * 5
+
+
 async def test_a_filter_on_the_content_is_refused(config: QdrantConfig) -> None:
     """It is not in the index; the core asks the storage instead."""
     async with opened(config) as index:
@@ -254,6 +287,48 @@ async def test_a_subtree_is_searched_by_whole_segments(config: QdrantConfig) -> 
         await index.upsert([point(memory(name, namespace=name), [1.0]) for name in names])
         for scope, expected in ((Scope("a", subtree=True), 3), (Scope("a/b", subtree=True), 2), (Scope("a"), 1)):
             assert len(await index.search(scope, UP, limit=9)) == await index.count(scope) == expected
+
+
+async def optimized(stub: Any, config: QdrantConfig) -> None:
+    """Let the engine rewrite its segments, as a server does by itself."""
+    assert await stub.engine.optimize(config.collection)
+
+
+async def test_the_nearest_of_all_namespaces_are_found_when_the_graphs_are_built(stub: Any, collection: str) -> None:
+    """There is one for each namespace and subtree; none leads from one of them to another."""
+    config = QdrantConfig(port=stub.port, collection=collection, timeout=10.0)
+    draw, space = random.Random(5), Space(64, "kit/64")
+    points = []
+    for number in range(1500):
+        one = memory(f"{number}", namespace=f"a{number % 3}/b{number % 6}")
+        points.append(Point(one.id, 1, one.namespace, unit([draw.gauss(0, 1) for _ in range(64)], 64), one))
+    asked = unit([1.0], 64)
+    async with opened(config, space=space) as index:
+        await index.upsert(points)
+        await optimized(stub, config)
+        for scope in (ALL, Scope("a1", subtree=True), Scope("a0/b0")):
+            inside = [one for one in points if scope.covers(one.namespace)]
+            near = sorted(inside, key=lambda one: -one.vector[0])[:10]
+            missed = set(ids_of(near)) - set(ids_of(await index.search(scope, asked, limit=10)))
+            assert len(missed) <= (0 if scope == ALL else 2)
+
+
+async def test_fractions_are_told_apart_after_the_engine_rewrote_them(stub: Any, collection: str) -> None:
+    """It keeps them as decimal text, and reads one in five back a little off."""
+    config = QdrantConfig(port=stub.port, collection=collection, timeout=10.0)
+    draw = random.Random(6)
+    memories = [memory(f"{n}", importance=(x := draw.random()), payload={"x": x}) for n in range(600)]
+    async with opened(config) as index:
+        await index.upsert([point(one, [1.0, n / 600]) for n, one in enumerate(memories)])
+        await optimized(stub, config)
+        for one in memories[:40]:
+            for field in ("importance", "payload.x"):
+                for op in ("eq", "lt", "lte", "gt", "gte"):
+                    filter = parse_filter({"field": field, "op": op, "value": one.importance})
+                    passing = {other.id for other in memories if matches(filter, other)}
+                    found = ids_of(await index.search(HERE, UP, limit=20, filter=filter))
+                    assert len(found) == min(20, len(passing))
+                    assert set(found) <= passing
 
 
 async def test_one_opening_at_a_time_in_process(quick_folder: Any) -> None:

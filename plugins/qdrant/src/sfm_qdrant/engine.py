@@ -34,7 +34,10 @@ class Row(Struct, frozen=True):
 
 
 class Ask(Struct, frozen=True, kw_only=True):
-    """A search by one of the two vectors; `fields` of the payload come back, and the words when `with_words`."""
+    """A search by one of the two vectors; `fields` of the payload come back, and the words when `with_words`.
+
+    `everywhere`: in all namespaces, of which no graph is built.
+    """
 
     using: str
     vector: list[float] | Sparse
@@ -42,6 +45,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     limit: int
     fields: tuple[str, ...] = ()
     with_words: bool = False
+    everywhere: bool = False
 
 
 class Found(Struct, frozen=True):

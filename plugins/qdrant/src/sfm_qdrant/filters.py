@@ -6,6 +6,7 @@ same the engine decides alone; else what `upper` found is looked at again (`sfm_
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,12 +18,15 @@ from sfm_core.model.filter import And, FieldTest, Filter, Not
 from sfm_core.model.filter import Or as Either
 from sfm_qdrant import tokens
 from sfm_qdrant.conditions import ALL, NOTHING, Condition, Ids, Inside, Match, Present, Range, all_of, any_of, none_of
-from sfm_qdrant.payload import KEYWORDS, NUMBERS, TIMES, micros, truth
+from sfm_qdrant.payload import FRACTIONS, KEYWORDS, NUMBERS, TIMES, micros, truth
 
 __all__ = ["Bounds", "compile_filter"]
 
 _EXACT = 2**53
 """Whole numbers below it are told apart by an engine that compares in double precision."""
+_OFF, _LEAST = 2.0**-40, 1e-300
+"""An engine keeps numbers as decimal text and reads some of them a little off when it rewrites a segment: what is nearer to a
+bound than this part of it, the memory tells."""
 _ALWAYS = frozenset(
     {"id", "namespace", "kind", "payload", "importance", "tags", "pinned", "occurred_at", "derived_from"}
 )
@@ -125,8 +129,7 @@ def _equal(test: FieldTest, value: Any) -> Bounds:
     if field == "pinned":
         return _sure(Match(field, (truth(value),)) if isinstance(value, bool) else NOTHING)
     if field in NUMBERS or field in TIMES:
-        number = _number(field, value)
-        return _sure(NOTHING) if number is None else _between(test, Range(field, gte=number, lte=number), number)
+        return _compared(test, "eq", value)
     return _sure(_fact(tokens.equal(_path(test), value)))
 
 
@@ -175,16 +178,66 @@ def _ordered(test: FieldTest) -> Bounds:
     value = test.value
     if isinstance(value, str):
         return _maybe(_texts(test))
+    if test.field == "payload":
+        return _number_below(test)
+    if test.field not in NUMBERS and test.field not in TIMES:
+        return _sure(NOTHING)
+    return _compared(test, test.op, value)
+
+
+def _number_below(test: FieldTest) -> Bounds:
+    number = _number(test.field, test.value)
+    if number is None:
+        return _sure(NOTHING)
+    path = tokens.is_number(_path(test))
+    if abs(number) >= _EXACT:
+        return _maybe(_fact(path))
+    upper, lower = (Inside("numbers", (Match("path", (path,)), part)) for part in _near("value", test.op, number))
+    return Bounds(upper, lower)
+
+
+def _compared(test: FieldTest, op: str, value: object) -> Bounds:
+    """Return the bounds of a test on one of our own numbers or times."""
     number = _number(test.field, value)
     if number is None:
         return _sure(NOTHING)
-    if test.field == "payload":
-        path = tokens.is_number(_path(test))
-        inside = Inside("numbers", (Match("path", (path,)), _range("value", test.op, number)))
-        return _sure(inside) if abs(number) < _EXACT else _maybe(_fact(path))
-    if test.field not in NUMBERS and test.field not in TIMES:
-        return _sure(NOTHING)
-    return _between(test, _range(test.field, test.op, number), number)
+    if abs(number) >= _EXACT:
+        return _maybe(_there(test))
+    if test.field not in FRACTIONS:
+        return _sure(_whole(test.field, op, number))
+    if op == "eq":
+        low, high = _around(number)
+        return _maybe(Range(test.field, gte=low, lte=high))
+    return Bounds(*_near(test.field, op, number))
+
+
+def _around(number: float) -> tuple[float, float]:
+    off = abs(number) * _OFF + _LEAST
+    return number - off, number + off
+
+
+def _near(key: str, op: str, number: float) -> tuple[Range, Range]:
+    """Return the range of what passes at most, and of what passes for sure."""
+    low, high = _around(number)
+    if op in ("lt", "lte"):
+        return Range(key, lt=high), Range(key, lt=low)
+    return Range(key, gt=low), Range(key, gt=high)
+
+
+def _whole(key: str, op: str, number: float) -> Condition:
+    """Return the condition on a whole number; servers before 1.19 cut fractions off a bound, so it goes without."""
+    up, down = math.ceil(number), math.floor(number)
+    match op:
+        case "eq":
+            return Range(key, gte=up, lte=up) if up == down else NOTHING
+        case "lt":
+            return Range(key, lt=up)
+        case "lte":
+            return Range(key, lte=down)
+        case "gt":
+            return Range(key, gt=down)
+        case _:
+            return Range(key, gte=up)
 
 
 def _number(field: str, value: object) -> float | None:
@@ -194,19 +247,3 @@ def _number(field: str, value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or field in TIMES:
         return None
     return value
-
-
-def _between(test: FieldTest, range: Range, number: float) -> Bounds:
-    return _sure(range) if abs(number) < _EXACT else _maybe(_there(test))
-
-
-def _range(key: str, op: str, number: float) -> Range:
-    match op:
-        case "lt":
-            return Range(key, lt=number)
-        case "lte":
-            return Range(key, lte=number)
-        case "gt":
-            return Range(key, gt=number)
-        case _:
-            return Range(key, gte=number)

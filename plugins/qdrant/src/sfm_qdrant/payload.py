@@ -20,6 +20,7 @@ from sfm_qdrant.conditions import Condition, Match
 from sfm_qdrant.tokens import Walker, path_of
 
 __all__ = [
+    "FRACTIONS",
     "GONE",
     "INDEXES",
     "KEYWORDS",
@@ -37,7 +38,8 @@ __all__ = [
 
 KEYWORDS = ("kind", "author", "thread", "source")
 LISTS = ("tags", "derived_from")
-NUMBERS = ("position", "importance", "version")
+FRACTIONS = ("importance",)
+NUMBERS = ("position", "version", *FRACTIONS)
 TIMES = ("occurred_at", "valid_from", "valid_to", "expires_at", "created_at", "updated_at")
 
 INDEXES: dict[str, str] = {
@@ -46,7 +48,7 @@ INDEXES: dict[str, str] = {
     "state": "keyword",
     **dict.fromkeys((*KEYWORDS, *LISTS), "keyword"),
     "pinned": "keyword",
-    "importance": "float",
+    **dict.fromkeys(FRACTIONS, "float"),
     **dict.fromkeys(("position", "version", *TIMES), "integer"),
     "facts": "keyword",
     "numbers[].path": "keyword",

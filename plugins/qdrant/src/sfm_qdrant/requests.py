@@ -87,8 +87,15 @@ def query_of(ask: Ask, params: models.SearchParams | None) -> models.QueryReques
         limit=ask.limit,
         with_payload=list(ask.fields) if ask.fields else False,
         with_vector=[WORDS] if ask.with_words else False,
-        params=params if ask.using == DENSE else None,
+        params=_params(ask, params),
     )
+
+
+def _params(ask: Ask, params: models.SearchParams | None) -> models.SearchParams | None:
+    """Return how to search: through all namespaces without the graph, whose parts do not hang together."""
+    if ask.using != DENSE:
+        return None
+    return models.SearchParams(exact=True) if ask.everywhere else params
 
 
 def found_in(response: QueryResponse) -> list[Found]:

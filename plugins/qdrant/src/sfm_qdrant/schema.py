@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import warnings
 from typing import Any
 
 from qdrant_client import AsyncQdrantClient, models
 
-from sfm_core.errors import ConfigError
+from sfm_core.errors import BackendUnavailable, ConfigError
 from sfm_core.plugins.types import OpenContext
 from sfm_core.ports.vectors import Space
 from sfm_qdrant.config import QdrantConfig
 from sfm_qdrant.engine import DENSE, Row
+from sfm_qdrant.failures import Silent, translated
 from sfm_qdrant.layout import MARK_ID, another_space, generation, mark, name_for, not_ours, space_in, too_old
 from sfm_qdrant.payload import INDEXES
 from sfm_qdrant.requests import collection, index_schema, point_of
@@ -20,6 +22,7 @@ from sfm_qdrant.requests import collection, index_schema, point_of
 __all__ = ["Schema"]
 
 _OLDEST = (1, 12)
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 _NUMBERS = re.compile(r"v?(\d+)\.(\d+)")
 
 
@@ -129,7 +132,7 @@ class Schema:
             await self._add_indexes(target, set(INDEXES) - set(info.payload_schema or {}), version)
 
     async def _check_size(self, name: str, space: Space | None) -> models.CollectionInfo:
-        info = await self._client.get_collection(name)
+        info = await self._info(name)
         dense = info.config.params.vectors
         params = dense.get(DENSE) if isinstance(dense, dict) else None
         size = 0 if params is None else params.size
@@ -137,3 +140,15 @@ class Schema:
             fingerprint = "" if space is None else space.fingerprint
             raise another_space(self._alias, Space(size, fingerprint) if size else None, space)
         return info
+
+    async def _info(self, name: str) -> models.CollectionInfo:
+        """Return what a collection is; one that another opening is making is there for a moment before it can answer."""
+        for pause in _PAUSES:
+            try:
+                return await self._client.get_collection(name)
+            except Exception as error:
+                known = translated(error)
+                if isinstance(known, Silent) or not isinstance(known, BackendUnavailable):
+                    raise
+            await asyncio.sleep(pause)
+        return await self._client.get_collection(name)

@@ -21,12 +21,16 @@ from sfm_qdrant.words import read_query, weigh
 __all__ = ["QdrantVectors"]
 
 _COSINE_DIGITS, _SCORE_DIGITS = 6, 5  # single precision differs behind them between equal points; ties are by id
+_LEAST_SCORE = 10.0**-_SCORE_DIGITS
+"""Of words that are nearly everywhere. Some servers count what is deleted as well, and give them less than nothing."""
 _AHEAD = 4
 """So many more are fetched than asked for, so that ties at the edge can be told."""
 _MOST_TIES = 1000
 _GROWTH = 4
 _SURPLUS = 2
 """By so much more is fetched where alternatives of a word are told apart afterwards."""
+
+_SHORTEST, _LONGEST = 1e-9, 1e9
 
 _VERSION = ("version",)
 _WHOLE = ("version", "memory")
@@ -79,7 +83,8 @@ class QdrantVectors:
         """Return the nearest points: see the port. Beyond a thousand equal ones at the edge, any of them come."""
         if self._space is None:
             raise CapabilityNotSupported("qdrant/vectors: this index was opened for words alone, it has no vectors")
-        ask = Ask(using=DENSE, vector=_finite(vector), where=NOTHING, limit=limit)
+        everywhere = scope.subtree and not scope.namespace
+        ask = Ask(using=DENSE, vector=_sendable(vector), where=NOTHING, limit=limit, everywhere=everywhere)
         found = await self._found(ask, scope, filter, limit, lambda hit: round(hit.score, _COSINE_DIGITS), among)
         return [VectorHit(hit.id, hit.payload["version"], score) for hit, score in found]
 
@@ -105,7 +110,7 @@ class QdrantVectors:
             beside=asks,
             learn=learn,
         )
-        return [TextHit(hit.id, score) for hit, score in found[:limit] if score > 0]
+        return [TextHit(hit.id, max(score, _LEAST_SCORE)) for hit, score in found[:limit] if hit.score != 0]
 
     async def versions(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the stored version of each of `ids` that has a point."""
@@ -132,7 +137,7 @@ class QdrantVectors:
         await self._engine.check()
 
     def _row(self, point: Point) -> Row:
-        vector = None if point.vector is None else _finite(point.vector)
+        vector = None if point.vector is None else _sendable(point.vector)
         return Row(point.id, point.version, live(point), vector, weigh(point.terms, self._average))
 
     async def _found(
@@ -189,10 +194,16 @@ def _rarity(terms: Sequence[int], answers: Sequence[Sequence[Found]]) -> dict[in
     return known
 
 
-def _finite(vector: Iterable[float]) -> list[float]:
-    """Return the numbers; the server itself takes NaN over gRPC, and ranks it first."""
+def _sendable(vector: Iterable[float]) -> list[float]:
+    """Return a vector of the same direction that single precision can square.
+
+    Raises:
+        InvalidInput: a number is not finite; the server itself takes NaN over gRPC, and ranks it first.
+    """
     numbers = list(map(float, vector))
-    # The sum tells at once; where it overflows each number is looked at.
-    if not math.isfinite(sum(numbers)) and not all(map(math.isfinite, numbers)):
+    if _SHORTEST < math.hypot(*numbers) < _LONGEST:
+        return numbers
+    if not all(map(math.isfinite, numbers)):
         raise InvalidInput.of("vector", "a number that is not finite", "finite numbers")
-    return numbers
+    largest = max(map(abs, numbers), default=0.0)
+    return [number / largest for number in numbers] if largest else numbers
