@@ -1,7 +1,7 @@
 """The Qdrant backends against the conformance kit: the client's local mode, the engine in process, stubs, and a server.
 
-The stubs are Qdrant's engine behind HTTP and gRPC: its filters, scores and conditional writes, but no server's. The server is the
-one that `TEST_QDRANT_URL` names, asked over both.
+The stubs are Qdrant's engine behind HTTP and gRPC: it filters, scores and compares versions, but is no server. The server is
+the one that `TEST_QDRANT_URL` names, asked over both.
 """
 
 from __future__ import annotations

@@ -26,6 +26,10 @@ _GRPC: dict[str, Any] = {
 }
 
 
+_IDLE = 3.0
+"""The server closes what was idle for 5 seconds; a request that goes out at that moment breaks."""
+
+
 def connect(config: QdrantConfig) -> AsyncQdrantClient:
     """Return a client; nothing is sent yet.
 
@@ -46,7 +50,11 @@ def connect(config: QdrantConfig) -> AsyncQdrantClient:
             timeout=longest,
             check_compatibility=False,
             grpc_options=_grpc_options(config),
-            limits=httpx.Limits(max_connections=config.connections, max_keepalive_connections=config.connections),
+            limits=httpx.Limits(
+                max_connections=config.connections,
+                max_keepalive_connections=config.connections,
+                keepalive_expiry=_IDLE,
+            ),
             **_verify(config),
         )
 
