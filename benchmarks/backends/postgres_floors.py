@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
+from msgspec.structs import replace
 from psycopg.types.json import Json, Jsonb
 
 from sfm_core.ports.writes import Put
 from sfm_core.services.ids import new_id
+from sfm_postgres.packing import END, START, can_send, packed, tuple_of
 from sfm_postgres.rows import ALL_COLUMNS, Content, row_of
 
 __all__ = ["NOW", "Bare", "ByHand"]
@@ -23,6 +25,7 @@ _FIELDS = ALL_COLUMNS[:21]
 _GET = f"""SELECT {", ".join(_FIELDS)} FROM hand.memories
     WHERE id = %s AND NOT deleted AND (expires_at IS NULL OR expires_at > %s)"""
 _CHANGE = "sequence, type, memory_id, version, namespace, time"
+_BARE_INSERT = f"INSERT INTO bare.memories ({_ALL}) VALUES ({', '.join(['%s'] * len(ALL_COLUMNS))})"
 _BARE_LOG = f"""INSERT INTO bare.changes ({_CHANGE})
     SELECT coalesce(max(sequence), 0) + 1, 'memory.created', %s::uuid, 1, %s, %s FROM bare.changes"""
 
@@ -54,11 +57,28 @@ _BM25 = """WITH held AS MATERIALIZED (SELECT id, length, found FROM hand.memorie
     GROUP BY id ORDER BY score DESC, id LIMIT %s"""
 
 
+class Row(NamedTuple):
+    """A finished row.
+
+    Attributes:
+        id: its id.
+        namespace: its namespace.
+        fields: its packed values.
+        copied: the same as COPY takes them.
+    """
+
+    id: str
+    namespace: str
+    fields: tuple[bytes, ...]
+    copied: bytes
+
+
 class Bare:
     """Stores finished rows: nothing is made of a memory, looked up or locked while the clock runs."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self.connection = connection
+        can_send(connection)
 
     async def prepare(self, schema: str) -> None:
         """Make tables of the same columns and indexes as those in `schema`."""
@@ -66,24 +86,28 @@ class Bare:
         for table in ("memories", "changes"):
             await self.connection.execute(f"CREATE TABLE bare.{table} (LIKE {schema}.{table} INCLUDING ALL)".encode())
 
-    def row(self, write: Put) -> tuple[Any, ...]:
-        """Return the plugin's own row, under an id of its own."""
-        return (new_id(), *row_of(write.memory, Content(write.analysis, write.digest))[1:])
+    def row(self, write: Put) -> Row:
+        """Return the plugin's own row, packed, under an id of its own."""
+        id = new_id()
+        packed = row_of(replace(write.memory, id=id), Content(write.analysis, write.digest))
+        return Row(id, write.memory.namespace, packed, tuple_of(packed))
 
-    async def store(self, row: Sequence[Any]) -> None:
+    async def store(self, row: Row) -> None:
         """Insert a memory and its change."""
         run = self.connection.execute
         async with self.connection.pipeline(), self.connection.transaction():
-            await run(f"INSERT INTO bare.memories ({_ALL}) VALUES ({', '.join(['%s'] * len(row))})".encode(), row)
-            await run(_BARE_LOG.encode(), (row[0], row[1], NOW))
+            await run(_BARE_INSERT.encode(), [packed(field) for field in row.fields])
+            await run(_BARE_LOG.encode(), (row.id, row.namespace, NOW))
 
-    async def store_many(self, rows: Sequence[Sequence[Any]]) -> None:
+    async def store_many(self, rows: Sequence[Row]) -> None:
         """Copy memories and their changes."""
         async with self.connection.transaction(), self.connection.cursor() as cursor:
-            async with cursor.copy(f"COPY bare.memories ({_ALL}) FROM STDIN".encode()) as copy:
-                for row in rows:
-                    await copy.write_row(row)
-            await _log_many(cursor, "bare", [(row[0], row[1], NOW) for row in rows])
+            async with cursor.copy(f"COPY bare.memories ({_ALL}) FROM STDIN (FORMAT binary)".encode()) as copy:
+                await copy.write(START)
+                for start in range(0, len(rows), 64):
+                    await copy.write(b"".join([row.copied for row in rows[start : start + 64]]))
+                await copy.write(END)
+            await _log_many(cursor, "bare", [(row.id, row.namespace, NOW) for row in rows])
 
 
 class ByHand:

@@ -6,18 +6,36 @@ is filled later, while a transaction that is slow before that point keeps nobody
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from psycopg import AsyncCursor
 
 from sfm_core.ports.writes import Idempotency, Operation
-from sfm_postgres.adapt import array, escape, plain_id
+from sfm_postgres.adapt import array as text_array
+from sfm_postgres.adapt import escape, plain_id
 from sfm_postgres.database import Database
 from sfm_postgres.migrations import lock_key
+from sfm_postgres.packing import (
+    BIGINT,
+    END,
+    START,
+    TEXT,
+    TIME,
+    UUID,
+    Packed,
+    array,
+    bigint,
+    packed,
+    text,
+    time,
+    tuple_of,
+    uuid,
+)
 from sfm_postgres.pool import Connection
 from sfm_postgres.rows import ALL_COLUMNS, json_text, row_of
-from sfm_postgres.view import Held, Past, View
+from sfm_postgres.view import Changed, Held, Past, View
 from sfm_postgres.vocabulary import ADD, CLEAN, COUNT, NOTE_REMOVALS, Known, Word, added
 
 __all__ = ["Flusher"]
@@ -25,12 +43,15 @@ __all__ = ["Flusher"]
 _MANY = 12
 """From so many rows on COPY is cheaper than one statement for each."""
 
+_CHUNK = 64
+"""Rows that are sent at once: the server stores them while the next ones are made."""
+
 _NAMES = ", ".join(ALL_COLUMNS)
 _MARKS = ", ".join(["%s"] * len(ALL_COLUMNS))
 _INSERT = f"INSERT INTO {{s}}.memories ({_NAMES}) VALUES ({_MARKS})"  # noqa: S608 - constants only, as below
 _INSERT_AND_LOCK = f"{_INSERT} RETURNING pg_advisory_xact_lock(%s)"
 """The lock comes after the row."""
-_COPY = f"COPY {{s}}.memories ({_NAMES}) FROM STDIN"
+_COPY = f"COPY {{s}}.memories ({_NAMES}) FROM STDIN (FORMAT binary)"
 _UPDATE = f"UPDATE {{s}}.memories SET ({_NAMES}) = ROW({_MARKS}) WHERE id = %s"  # noqa: S608
 _TURN = """UPDATE {s}.memories AS m SET version = t.version, updated_at = t.updated_at, deleted = t.deleted,
         operation = t.operation, place = t.place
@@ -45,7 +66,7 @@ _KEEP = f"""INSERT INTO {{s}}.past ({_PAST_OTHERS}, version, updated_at, deleted
         AS t (of, version, updated_at, deleted, until)
     JOIN {{s}}.memories m ON m.id = t.of"""  # noqa: S608
 _INSERT_PAST = f"INSERT INTO {{s}}.past ({_NAMES}, until) VALUES ({_MARKS}, %s)"  # noqa: S608
-_COPY_PAST = f"COPY {{s}}.past ({_NAMES}, until) FROM STDIN"
+_COPY_PAST = f"COPY {{s}}.past ({_NAMES}, until) FROM STDIN (FORMAT binary)"
 _SHORTEN = "UPDATE {s}.past SET until = %s WHERE id = %s AND version < %s AND until > %s"
 _ERASE = (
     "INSERT INTO {s}.erased (id) SELECT unnest(%s::uuid[])",
@@ -73,11 +94,13 @@ _SWEEP = """DELETE FROM {s}.answers WHERE (scope, key) IN (SELECT scope, key FRO
 """Each answer that is kept takes a few with it whose life is over."""
 _LOG_ONE = f"""INSERT INTO {{s}}.changes (sequence, type, memory_id, version, namespace, time, target, operation)
     SELECT {_BASE} + 1, %s::text, %s::uuid, %s::bigint, %s::text, %s::timestamptz, %s::uuid, %s::text RETURNING sequence"""
-_LOG = f"""INSERT INTO {{s}}.changes (sequence, type, memory_id, version, namespace, time, target, operation)
-    SELECT {_BASE} + number, type, memory_id, version, namespace, time, target, operation
-    FROM unnest(%s::text[], %s::uuid[], %s::bigint[], %s::text[], %s::timestamptz[], %s::uuid[], %s::text[])
-        WITH ORDINALITY AS c (type, memory_id, version, namespace, time, target, operation, number)
-    RETURNING sequence"""  # noqa: S608
+_LOG = f"""WITH logged AS (
+        INSERT INTO {{s}}.changes (sequence, type, memory_id, version, namespace, time, target, operation)
+        SELECT {_BASE} + number, type, memory_id, version, namespace, time, target, operation
+        FROM unnest(%s::text[], %s::uuid[], %s::bigint[], %s::text[], %s::timestamptz[], %s::uuid[], %s::text[])
+            WITH ORDINALITY AS c (type, memory_id, version, namespace, time, target, operation, number)
+        RETURNING sequence)
+    SELECT min(sequence) FROM logged"""  # noqa: S608
 
 
 class Flusher:
@@ -106,8 +129,10 @@ class Flusher:
         plan = _Plan(view)
         if plan.vacated:  # before anything else may take the places
             await self._run(connection.cursor(), _VACATE, [plan.vacated])
-        await self._copy(connection, _COPY, plan.new if len(plan.new) > _MANY else ())
-        await self._copy(connection, _COPY_PAST, plan.past if len(plan.past) > _MANY else ())
+        if len(plan.new) > _MANY:
+            await self._copy(connection, _COPY, map(_row, plan.new))
+        if len(plan.past) > _MANY:
+            await self._copy(connection, _COPY_PAST, map(_past_row, plan.past))
         async with connection.pipeline():
             cursor = connection.cursor()
             await self._store(cursor, view, plan)
@@ -117,7 +142,7 @@ class Flusher:
             if answers:
                 await self._run(cursor, _SWEEP, [min(asked.now for asked, _ in answers)])
             if plan.is_lone:
-                await self._run(cursor, _INSERT_AND_LOCK, [*plan.new[0], self._lock])
+                await self._run(cursor, _INSERT_AND_LOCK, [*_values(_row(plan.new[0])), self._lock])
             else:
                 await self._run(cursor, _LOCK, [self._lock])
             for asked, answer in answers:
@@ -150,17 +175,18 @@ class Flusher:
         if plan.kept:
             await self._run(cursor, _KEEP, _transposed(plan.kept))
         if len(plan.past) <= _MANY:
-            for row in plan.past:
-                await self._run(cursor, _INSERT_PAST, row)
+            for past in plan.past:
+                await self._run(cursor, _INSERT_PAST, _values(_past_row(past)))
         for shorter in plan.shorter:
             await self._run(cursor, _SHORTEN, shorter)
         if plan.turned:
             await self._run(cursor, _TURN, _transposed(plan.turned))
-        for row in plan.changed:
-            await self._run(cursor, _UPDATE, [*row, row[0]])
+        for held in plan.changed:
+            values = _values(_row(held))
+            await self._run(cursor, _UPDATE, [*values, values[0]])
         if len(plan.new) <= _MANY and not plan.is_lone:
-            for row in plan.new:
-                await self._run(cursor, _INSERT, row)
+            for held in plan.new:
+                await self._run(cursor, _INSERT, _values(_row(held)))
         if plan.erased:
             await self._run(cursor, CLEAN, [plan.erased] * 5)
             for sql in _ERASE:
@@ -179,47 +205,37 @@ class Flusher:
             await self._run(cursor, _PUT_LINK, [*values, link.namespace, link.created_at, link.updated_at])
 
     async def _log(self, connection: Connection, view: View) -> AsyncCursor[Any] | None:
-        rows = [
-            (
-                c.type,
-                c.memory_id,
-                c.version,
-                c.namespace,
-                c.time,
-                c.target,
-                escape(c.operation) if c.operation else None,
-            )
-            for c in view.changes
-        ]
-        if not rows:
+        if not view.changes:
             return None
         cursor = connection.cursor(binary=True)
+        rows = [_logged(changed) for changed in view.changes]
         if len(rows) == 1:
-            await cursor.execute(self._database.text(_LOG_ONE), rows[0])
+            await cursor.execute(self._database.text(_LOG_ONE), _values(rows[0]))
         else:
-            await cursor.execute(self._database.text(_LOG), _transposed(rows))
+            columns = [array(type, column) for type, column in zip(_LOGGED, zip(*rows, strict=True), strict=True)]
+            await cursor.execute(self._database.text(_LOG), _values(columns))
         return cursor
 
     async def _run(self, cursor: AsyncCursor[Any], sql: str, values: Sequence[Any]) -> None:
         await cursor.execute(self._database.text(sql), values)
 
-    async def _copy(self, connection: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        if not rows:
-            return
+    async def _copy(self, connection: Connection, sql: str, rows: Iterator[Sequence[bytes]]) -> None:
         async with connection.cursor() as cursor, cursor.copy(self._database.text(sql)) as copy:
-            for row in rows:
-                await copy.write_row(row)
+            await copy.write(START)
+            while chunk := b"".join(map(tuple_of, islice(rows, _CHUNK))):
+                await copy.write(chunk)
+            await copy.write(END)
 
 
 class _Plan:
     """What a view means for each table."""
 
     def __init__(self, view: View) -> None:
-        self.new: list[tuple[Any, ...]] = []
-        self.changed: list[tuple[Any, ...]] = []
+        self.new: list[Held] = []
+        self.changed: list[Held] = []
         self.turned: list[tuple[Any, ...]] = []
         self.kept: list[tuple[Any, ...]] = []
-        self.past: list[tuple[Any, ...]] = []
+        self.past: list[Past] = []
         self.shorter: list[tuple[Any, ...]] = []
         self.vacated: list[str] = []
         for id in view.touched:
@@ -239,9 +255,7 @@ class _Plan:
     def _store(self, held: Held) -> None:
         memory = held.memory
         if held.content is not None:
-            operation = escape(held.operation) if held.operation is not None else None
-            row = row_of(memory, held.content, deleted=held.deleted, operation=operation, place=held.place)
-            (self.new if held.row is None else self.changed).append(row)
+            (self.new if held.row is None else self.changed).append(held)
         else:
             operation = escape(held.operation) if held.operation is not None else None
             turned = (memory.id, memory.version, memory.updated_at, held.deleted, operation, held.place)
@@ -252,13 +266,42 @@ class _Plan:
         if past.content is None:
             self.kept.append((memory.id, memory.version, memory.updated_at, past.deleted, past.until))
         else:
-            self.past.append((*row_of(memory, past.content, deleted=past.deleted), past.until))
+            self.past.append(past)
         if past.until < memory.updated_at:  # a clock went back: no older version may claim an instant that this one has
             self.shorter.append((past.until, memory.id, memory.version, past.until))
 
 
+def _row(held: Held) -> tuple[bytes, ...]:
+    assert held.content is not None
+    return row_of(held.memory, held.content, deleted=held.deleted, operation=held.operation, place=held.place)
+
+
+def _past_row(past: Past) -> tuple[bytes, ...]:
+    assert past.content is not None
+    return (*row_of(past.memory, past.content, deleted=past.deleted), time(past.until))
+
+
+def _values(fields: Iterable[bytes]) -> list[Packed | None]:
+    return list(map(packed, fields))
+
+
+_LOGGED = (TEXT, UUID, BIGINT, TEXT, TIME, UUID, TEXT)
+
+
+def _logged(changed: Changed) -> tuple[bytes, ...]:
+    return (
+        text(changed.type),
+        uuid(changed.memory_id),
+        bigint(changed.version),
+        text(changed.namespace),
+        time(changed.time),
+        uuid(changed.target),
+        text(changed.operation or None),
+    )
+
+
 def _transposed(rows: Sequence[Sequence[Any]]) -> list[str]:
-    return [array(column) for column in zip(*rows, strict=True)]
+    return [text_array(column) for column in zip(*rows, strict=True)]
 
 
 def _operation_row(operation: Operation) -> list[Any]:

@@ -9,11 +9,13 @@ from struct import pack
 
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
+from sfm_postgres.packing import BIGINT, INTEGER, array, bigint, integer
 
 __all__ = [
     "STRIPES",
     "author_key",
     "mark_of",
+    "marks_of",
     "place_key",
     "place_of",
     "scope_key",
@@ -22,7 +24,6 @@ __all__ = [
     "terms_of",
     "twin_key",
     "word_key",
-    "word_mark",
 ]
 
 STRIPES = 4096
@@ -46,17 +47,24 @@ def scope_key(scope: Scope) -> int:
     return _key(scope.namespace, b"subtree" if scope.subtree else b"namespace")
 
 
+@lru_cache(maxsize=65_536)
+def _term(stem: str) -> bytes:
+    return bigint(term_key(stem))
+
+
 @lru_cache(maxsize=4096)
-def _scope_keys(namespace: str) -> tuple[int, ...]:
+def _scopes(namespace: str) -> tuple[bytes, ...]:
     """Return the keys of all scopes that `namespace` lies in, save the whole store."""
     segments = namespace.split("/")
     above = ("/".join(segments[:count]) for count in range(1, len(segments) + 1))
-    return scope_key(Scope(namespace)), *(scope_key(Scope(name, subtree=True)) for name in above)
+    scopes = (Scope(namespace), *(Scope(name, subtree=True) for name in above))
+    return tuple([bigint(scope_key(scope)) for scope in scopes])
 
 
-def terms_of(namespace: str, stems: Iterable[str]) -> list[int]:
-    """Return the sorted keys of `stems`, repeats kept, and of the scopes of `namespace`."""
-    return sorted([*map(term_key, stems), *_scope_keys(namespace)])
+def terms_of(namespace: str, stems: Iterable[str]) -> bytes:
+    """Return, packed, the sorted keys of `stems`, repeats kept, and of the scopes of `namespace`."""
+    # No key is below zero, so their bytes sort as they do.
+    return array(BIGINT, sorted([*map(_term, stems), *_scopes(namespace)]))
 
 
 @lru_cache(maxsize=65_536)
@@ -71,9 +79,13 @@ def mark_of(key: int) -> int:
 
 
 @lru_cache(maxsize=65_536)
-def word_mark(word: str, stem: str) -> str:
-    """Return the short key of a word as text."""
-    return str(mark_of(word_key(word, stem)))
+def _mark(word: tuple[str, str]) -> bytes:
+    return integer(mark_of(word_key(*word)))
+
+
+def marks_of(words: Iterable[tuple[str, str]]) -> bytes:
+    """Return, packed, the short keys of words."""
+    return array(INTEGER, list(map(_mark, words)))
 
 
 def author_key(folded: str) -> int | None:

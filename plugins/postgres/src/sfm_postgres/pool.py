@@ -21,6 +21,7 @@ from psycopg.waiting import wait_async
 from sfm_core.errors import BackendUnavailable, ConfigError
 from sfm_postgres.adapt import adapt
 from sfm_postgres.errors import meaning, refused_connection
+from sfm_postgres.packing import can_send
 
 __all__ = ["Connection", "Pool"]
 
@@ -159,6 +160,7 @@ class Pool:
         except (OSError, TimeoutError) as error:
             raise meaning(error, self._where) from None
         adapt(connection)
+        can_send(connection)
         connection.patience = self._patience
         connection.opened = time.monotonic()
         self._is_proven = True

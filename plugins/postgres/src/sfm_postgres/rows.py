@@ -10,14 +10,42 @@ from msgspec import Struct
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import Scope
 from sfm_core.ports.writes import Analysis
-from sfm_postgres.adapt import encode_json, escape, escape_json, numbers, texts, unescape
+from sfm_postgres.adapt import encode_json, escape_json, unescape
 from sfm_postgres.filters import canonical_json
-from sfm_postgres.keys import author_key, terms_of, twin_key, word_mark
+from sfm_postgres.keys import author_key, marks_of, terms_of, twin_key
+from sfm_postgres.packing import (
+    BIGINT,
+    BIGINTS,
+    BOOLEAN,
+    FLOAT,
+    FLOATS,
+    INTEGER,
+    INTEGERS,
+    JSON,
+    JSONB,
+    NULL,
+    TEXT,
+    TEXTS,
+    TIME,
+    UUID,
+    array,
+    bigint,
+    boolean,
+    float8,
+    integer,
+    json,
+    jsonb,
+    text,
+    texts,
+    time,
+    uuid,
+)
 
 __all__ = [
     "ALL_COLUMNS",
     "SEQUENCE",
     "STORED",
+    "TYPES",
     "Content",
     "columns",
     "json_text",
@@ -36,7 +64,15 @@ ALL_COLUMNS = (
     *_FIELDS, "deleted", "operation", "data", "twin", "place", "terms", "words", "author_key", "length", "asks", "has_time",
     "has_duration",
 )  # fmt: skip
-"""The columns of a stored memory, in the order of `row_of`."""
+"""The columns of a stored memory, in the order of the table and of `row_of`."""
+
+TYPES = (
+    UUID, TEXT, TEXT, TEXT, JSON, FLOATS, TEXT, TEXT, BIGINT, FLOAT, TEXTS,
+    TEXT, BOOLEAN, TIME, TIME, TIME, TIME, TEXTS, TIME, TIME,
+    BIGINT, BOOLEAN, TEXT, JSONB, UUID, UUID, BIGINTS, INTEGERS, BIGINT, INTEGER, FLOAT, BOOLEAN,
+    BOOLEAN,
+)  # fmt: skip
+"""Their types."""
 
 SEQUENCE = """(SELECT min(c.sequence) FROM {s}.changes c
     WHERE c.memory_id = m.id AND c.version >= m.version AND c.target IS NULL)"""
@@ -98,43 +134,47 @@ def memory_of(row: Sequence[Any]) -> Memory:
 
 def row_of(
     memory: Memory, content: Content, *, deleted: bool = False, operation: str | None = None, place: str | None = None
-) -> tuple[Any, ...]:
-    """Return the values of `ALL_COLUMNS` of a memory."""
+) -> tuple[bytes, ...]:
+    """Return the packed values of `ALL_COLUMNS` of a memory.
+
+    Raises:
+        InvalidInput: its id is no UUID.
+    """
     analysis = content.analysis
     return (
-        memory.id,
-        memory.namespace,
-        memory.kind,
-        _text(memory.content),
-        _json(memory.payload),
-        list(memory.coordinate) if memory.coordinate is not None else None,
-        _text(memory.author),
-        _text(memory.thread),
-        memory.position,
-        memory.importance,
-        texts(map(escape, memory.tags)),
-        _text(memory.source),
-        memory.pinned,
-        memory.occurred_at,
-        memory.valid_from,
-        memory.valid_to,
-        memory.expires_at,
-        texts(map(escape, memory.derived_from)),
-        memory.created_at,
-        memory.updated_at,
-        memory.version,
-        deleted,
-        operation,
-        canonical_json(memory.payload) if memory.payload else None,
-        twin_key(memory.namespace, content.digest),
-        place,
-        numbers(terms_of(memory.namespace, analysis.stems)),
-        f"{{{','.join([word_mark(word, stem) for word, stem in analysis.words])}}}",
-        author_key(analysis.author_key),
-        analysis.length,
-        analysis.asks,
-        analysis.time,
-        analysis.duration,
+        uuid(memory.id),
+        text(memory.namespace),
+        text(memory.kind),
+        text(memory.content),
+        json(json_text(memory.payload)) if memory.payload else NULL,
+        array(FLOAT, list(map(float8, memory.coordinate))) if memory.coordinate is not None else NULL,
+        text(memory.author),
+        text(memory.thread),
+        bigint(memory.position),
+        float8(memory.importance),
+        texts(memory.tags),
+        text(memory.source),
+        boolean(memory.pinned),
+        time(memory.occurred_at),
+        time(memory.valid_from),
+        time(memory.valid_to),
+        time(memory.expires_at),
+        texts(memory.derived_from),
+        time(memory.created_at),
+        time(memory.updated_at),
+        bigint(memory.version),
+        boolean(deleted),
+        text(operation),
+        jsonb(canonical_json(memory.payload)) if memory.payload else NULL,
+        uuid(twin_key(memory.namespace, content.digest)),
+        uuid(place),
+        terms_of(memory.namespace, analysis.stems),
+        marks_of(analysis.words),
+        bigint(author_key(analysis.author_key)),
+        integer(analysis.length),
+        float8(analysis.asks),
+        boolean(analysis.time),
+        boolean(analysis.duration),
     )
 
 
@@ -153,11 +193,3 @@ def json_text(value: Any) -> str:
     r"""Return JSON as the server can hold it."""
     raw = encode_json(value)
     return (encode_json(escape_json(value)) if b"\\u000" in raw else raw).decode()
-
-
-def _text(value: str | None) -> str | None:
-    return escape(value) if value is not None else None
-
-
-def _json(value: Any) -> str | None:
-    return json_text(value) if value else None

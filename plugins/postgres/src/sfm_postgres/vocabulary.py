@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sfm_core.model.namespace import Scope
-from sfm_postgres.adapt import escape, numbers, texts, unescape
+from sfm_postgres.adapt import unescape
 from sfm_postgres.database import Database
 from sfm_postgres.keys import mark_of, scope_key, term_key, word_key
+from sfm_postgres.packing import BIGINT, INTEGER, array, bigint, integer, packed, texts
 from sfm_postgres.rows import within
 
 __all__ = ["ADD", "CLEAN", "COUNT", "NOTE_REMOVALS", "Known", "added", "read_words", "times_changed"]
@@ -98,9 +99,14 @@ def added(new: Mapping[str, Iterable[Word]]) -> Iterator[list[Any]]:
         # In the order of the index, which is filled faster so.
         rows = sorted((mark_of(key := word_key(word, stem)), key, word, stem) for word, stem in words)
         marks, keys, said, stems = zip(*rows, strict=True)
-        plain = [numbers(keys), numbers(marks), numbers(map(term_key, stems))]
-        told = [texts(map(escape, said)), texts(map(escape, stems))]
-        yield [name, scope_key(Scope(name)), *plain, *told]
+        columns = [
+            array(BIGINT, list(map(bigint, keys))),
+            array(INTEGER, list(map(integer, marks))),
+            array(BIGINT, [bigint(term_key(stem)) for stem in stems]),
+            texts(said),
+            texts(stems),
+        ]
+        yield [name, scope_key(Scope(name)), *map(packed, columns)]
 
 
 async def read_words(database: Database, scope: Scope) -> Sequence[Word]:
