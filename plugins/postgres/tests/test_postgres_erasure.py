@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,7 +15,10 @@ from sfm_core.ports.writes import Idempotency
 from sfm_core.testing.build import HERE, NOW, at, erase, new_id, operation, put, remove, replacing, revive, store, tie
 from sfm_core.testing.servers.postgres import PostgresAt
 from sfm_postgres.config import PostgresConfig
+from sfm_postgres.flush import Flusher
+from sfm_postgres.packing import can_send
 from sfm_postgres.storage import PostgresStorage, open_storage
+from sfm_postgres.vocabulary import ADD, added
 
 
 @pytest.fixture
@@ -98,6 +102,74 @@ async def test_a_word_that_was_erased_elsewhere_comes_back_with_its_next_memory(
         assert await first.words(HERE) == []
         await store(first, put("secret tea again"))
         assert sorted(word for word, _ in await second.words(HERE)) == ["again", "secret", "tea"]
+
+
+async def test_a_word_that_is_erased_while_a_writer_relies_on_it_is_stored_again(
+    config: PostgresConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at what is stored and the commit, another process erases the last memory that held it."""
+    async with open_storage(config, OpenContext()) as first, open_storage(config, OpenContext()) as second:
+        [one] = await store(first, put("secret tea"))
+        plain = Flusher.flush
+        raced: list[Memory] = []
+
+        async def late(self: Flusher, *given: Any, again: bool) -> int:
+            if not raced:
+                raced.append(one)
+                await store(second, erase(one))
+                assert await second.words(HERE) == []
+            return await plain(self, *given, again=again)
+
+        monkeypatch.setattr(Flusher, "flush", late)
+        await store(first, put("secret one"), put("tea two"))
+        assert raced
+        assert sorted(word for word, _ in await second.words(HERE)) == ["one", "secret", "tea", "two"]
+
+
+async def test_a_lone_writer_stores_a_word_again_that_was_erased_while_it_waited(
+    config: PostgresConfig, reader: psycopg.Connection
+) -> None:
+    """The writer has looked and waits for a third one, whose new word it brings too, while the last holder is erased."""
+    async with open_storage(config, OpenContext()) as first, open_storage(config, OpenContext()) as second:
+        [one] = await store(first, put("secret tea"))
+        new = added({HERE.namespace: [("fresh", "fresh")]})
+        with psycopg.connect(reader.info.dsn) as third:
+            can_send(third)
+            third.execute(ADD.replace("{s}", config.schema).encode(), next(new))
+            writing = asyncio.create_task(store(first, put("fresh secret")))
+            await waiting(reader)
+            await store(second, erase(one))
+            assert not writing.done()
+            third.rollback()
+        await writing
+        assert sorted(word for word, _ in await second.words(HERE)) == ["fresh", "secret"]
+
+
+async def test_a_word_that_is_stored_while_its_last_holder_is_erased_stays(
+    config: PostgresConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at who holds it and the removal, another process commits a memory that does."""
+    async with open_storage(config, OpenContext()) as first, open_storage(config, OpenContext()) as second:
+        [one] = await store(first, put("secret tea"))
+        plain = Flusher._unheld
+
+        async def late(self: Flusher, *given: Any) -> list[list[Any]]:
+            found = await plain(self, *given)
+            assert len(found[0]) == 2
+            await store(first, put("more tea"))
+            return found
+
+        monkeypatch.setattr(Flusher, "_unheld", late)
+        await store(second, erase(one))
+        assert sorted(word for word, _ in await first.words(HERE)) == ["more", "tea"]
+
+
+async def waiting(reader: psycopg.Connection) -> None:
+    """Wait until somebody waits for the end of a transaction."""
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+    async with asyncio.timeout(30):
+        while reader.execute(query).fetchone() == (0,):  # noqa: ASYNC110 - only the server knows
+            await asyncio.sleep(0.01)
 
 
 async def test_answers_whose_life_is_over_go(

@@ -162,6 +162,25 @@ class Database:
                 await asyncio.sleep(random.uniform(0, 0.002 * 2**number))
         raise Blocked(f"{self.where}: the transaction collided with others again and again")
 
+    async def alone(self, connection: Connection, sql: str, values: Sequence[Any]) -> list[Row]:
+        """Run one statement as a transaction of its own, inside `attempt` and before any `begin`; return its rows.
+
+        It ends in the commit that it begins with, so that after a connection was lost nobody knows whether it was carried out.
+        One that the server closed while it was idle is therefore recognised first.
+        """
+        for _ in range(2):  # the first time may read a farewell, the second time the end is seen
+            connection.pgconn.consume_input()
+        connection.committing = True
+        if self._sets_limits:
+            async with connection.pipeline():
+                await self.begin(connection)
+                cursor = await connection.execute(self.text(sql), values, binary=True)
+                await self.commit(connection)
+        else:
+            cursor = await connection.execute(self.text(sql), values, binary=True)
+        connection.committing = False
+        return await cursor.fetchall()
+
     async def begin(self, connection: Connection) -> None:
         """Begin a transaction with the timeouts of the settings; inside a pipeline it costs no round trip."""
         await connection.execute(b"BEGIN")

@@ -36,7 +36,7 @@ from sfm_postgres.packing import (
 from sfm_postgres.pool import Connection
 from sfm_postgres.rows import ALL_COLUMNS, json_text, row_of
 from sfm_postgres.view import Changed, Held, Past, View
-from sfm_postgres.vocabulary import ADD, CLEAN, COUNT, NOTE_REMOVALS, Known, Word, added
+from sfm_postgres.vocabulary import ADD, CLEAN, COUNT, UNHELD, Known, Word, added
 
 __all__ = ["Flusher"]
 
@@ -49,8 +49,6 @@ _CHUNK = 64
 _NAMES = ", ".join(ALL_COLUMNS)
 _MARKS = ", ".join(["%s"] * len(ALL_COLUMNS))
 _INSERT = f"INSERT INTO {{s}}.memories ({_NAMES}) VALUES ({_MARKS})"  # noqa: S608 - constants only, as below
-_INSERT_AND_LOCK = f"{_INSERT} RETURNING pg_advisory_xact_lock(%s)"
-"""The lock comes after the row."""
 _COPY = f"COPY {{s}}.memories ({_NAMES}) FROM STDIN (FORMAT binary)"
 _UPDATE = f"UPDATE {{s}}.memories SET ({_NAMES}) = ROW({_MARKS}) WHERE id = %s"  # noqa: S608
 _TURN = """UPDATE {s}.memories AS m SET version = t.version, updated_at = t.updated_at, deleted = t.deleted,
@@ -84,7 +82,7 @@ _START = """INSERT INTO {s}.operations (id, kind, namespace, principal, created_
     VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO UPDATE SET kind = excluded.kind,
         namespace = excluded.namespace, principal = excluded.principal, created_at = excluded.created_at,
         undo_until = excluded.undo_until, undone_at = excluded.undone_at"""
-_LOCK = "SELECT pg_advisory_xact_lock(%s)"
+_LOCK = "SELECT {s}.lock_log(%s, %s::text[], %s::bigint[])"
 _BASE = "(SELECT coalesce(max(sequence), 0) FROM {s}.changes)"
 _ANSWER = f"""INSERT INTO {{s}}.answers (scope, key, request, answer, base, expires_at)
     VALUES (%s, %s, %s, %s, {_BASE}, %s) ON CONFLICT (scope, key) DO UPDATE SET request = excluded.request,
@@ -109,7 +107,7 @@ class Flusher:
     def __init__(self, database: Database, known: Known) -> None:
         self._database = database
         self._known = known
-        self._lock = lock_key("changes", database.schema)
+        self.lock = lock_key("changes", database.schema)
 
     async def flush(
         self,
@@ -117,16 +115,20 @@ class Flusher:
         view: View,
         words: Mapping[str, Iterable[Word]],
         answers: Sequence[tuple[Idempotency, bytes]],
+        *,
+        again: bool,
     ) -> int:
         """Store and commit; return the last sequence before the first one of this transaction.
 
         Args:
             connection: with the open transaction.
             view: what was decided.
-            words: new words by namespace.
+            words: words by namespace that are not known to be stored, or all when it is done `again`.
             answers: what is to be kept with idempotency keys.
+            again: the transaction collided before, maybe with one that removed words which were known to be stored.
         """
         plan = _Plan(view)
+        unheld = await self._unheld(connection, plan.erased) if plan.erased else []
         if plan.vacated:  # before anything else may take the places
             await self._run(connection.cursor(), _VACATE, [plan.vacated])
         if len(plan.new) > _MANY:
@@ -141,17 +143,18 @@ class Flusher:
                 await self._run(cursor, ADD, values)
             if answers:
                 await self._run(cursor, _SWEEP, [min(asked.now for asked, _ in answers)])
-            if plan.is_lone:
-                await self._run(cursor, _INSERT_AND_LOCK, [*_values(_row(plan.new[0])), self._lock])
-            else:
-                await self._run(cursor, _LOCK, [self._lock])
+            relied = {} if again else view.removals
+            await self._run(cursor, _LOCK, [self.lock, list(relied), list(relied.values())])
+            if again:  # now nobody can remove them
+                for values in added(words):
+                    await self._run(cursor, ADD, values)
             for asked, answer in answers:
                 kept = [escape(asked.scope), escape(asked.key), asked.request, answer, asked.expires_at]
                 await self._run(cursor, _ANSWER, kept)
             if words:
                 await self._run(cursor, COUNT, ())
-            if plan.erased:
-                await self._run(cursor, NOTE_REMOVALS, [plan.emptied])
+            if unheld:
+                await self._run(cursor, CLEAN, unheld)
             logged = await self._log(connection, view)
             await self._database.commit(connection)
         if logged is None:
@@ -167,9 +170,14 @@ class Flusher:
             cursor = connection.cursor()
             for values in added(words):
                 await self._run(cursor, ADD, values)
-            await self._run(cursor, _LOCK, [self._lock])
+            await self._run(cursor, _LOCK, [self.lock, [], []])
             await self._run(cursor, COUNT, ())
             await self._database.commit(connection)
+
+    async def _unheld(self, connection: Connection, erased: Sequence[str]) -> list[list[Any]]:
+        """Return what `CLEAN` takes, nothing for no word: those that only the memories that are erased seem to hold."""
+        cursor = await connection.execute(self._database.text(UNHELD), [erased] * 5, binary=True)
+        return [list(column) for column in zip(*await cursor.fetchall(), strict=True)]
 
     async def _store(self, cursor: AsyncCursor[Any], view: View, plan: _Plan) -> None:
         if plan.kept:
@@ -184,11 +192,10 @@ class Flusher:
         for held in plan.changed:
             values = _values(_row(held))
             await self._run(cursor, _UPDATE, [*values, values[0]])
-        if len(plan.new) <= _MANY and not plan.is_lone:
+        if len(plan.new) <= _MANY:
             for held in plan.new:
                 await self._run(cursor, _INSERT, _values(_row(held)))
         if plan.erased:
-            await self._run(cursor, CLEAN, [plan.erased] * 5)
             for sql in _ERASE:
                 await self._run(cursor, sql, [plan.erased])
         for operation in view.operations.values():
@@ -249,8 +256,6 @@ class _Plan:
         for id, place in view.stored_places.items():
             if view.records.get(id) is not None and view.places.get(place) not in (None, id):
                 self.vacated.append(id)
-        self.is_lone = len(self.new) == 1 and not self.erased
-        self.emptied = sorted({c.namespace for c in view.changes if c.type == "memory.erased"})
 
     def _store(self, held: Held) -> None:
         memory = held.memory

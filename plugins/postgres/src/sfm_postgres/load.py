@@ -59,7 +59,7 @@ class Loader:
     def __init__(self, database: Database, known: Known) -> None:
         self._database = database
         self._known = known
-        self._stripes = lock_key("stripes", database.schema) & ~(STRIPES - 1)
+        self.stripes = lock_key("stripes", database.schema) & ~(STRIPES - 1)
         self._erasures = lock_key("erasures", database.schema)
 
     async def load(self, connection: Connection, needs: Needs) -> View:
@@ -80,7 +80,7 @@ class Loader:
     async def _lock(self, connection: Connection, needs: Needs) -> None:
         """Lock, always in the same order. Erasures exclude each other, else two could each leave a word to the other."""
         if needs.stripes:
-            keys = [self._stripes + number for number in sorted(needs.stripes)]
+            keys = [self.stripes + number for number in sorted(needs.stripes)]
             await connection.execute(_LOCK.encode(), [keys])
         if needs.erasures:
             await connection.execute(_LOCK.encode(), [[self._erasures]])
@@ -121,6 +121,7 @@ class Loader:
                 else:
                     view.put(view.erased if kind == 1 else view.taken, name, True)
             self._known.check(needs.namespaces, removed)
+            view.removals = {name: removed.get(name, 0) for name in needs.namespaces}
 
         return take
 

@@ -25,12 +25,13 @@ from sfm_core.ports.writes import (
 from sfm_postgres.keys import place_key, stripe, twin_key
 from sfm_postgres.view import LinkKey
 
-__all__ = ["Needs", "TwinTests", "needs_of"]
+__all__ = ["NARROWING", "Needs", "TwinTests", "needs_of"]
 
 TwinTests = tuple[tuple[str, Any], ...]
 """Given fields that narrow the search for twins: (column, value)."""
 
-_NARROWING = ("author", "thread", "position", "occurred_at")
+NARROWING = ("author", "thread", "position", "occurred_at")
+"""Fields that, when they are given, a twin has to share, and that are looked up with it."""
 
 
 class Needs(Struct):
@@ -85,7 +86,7 @@ class Needs(Struct):
         if write.dedupe:
             key = twin_key(memory.namespace, write.digest)
             self.stripes.add(stripe(key))
-            names = tuple(name for name in _NARROWING if name in write.given)
+            names = tuple(name for name in NARROWING if name in write.given)
             values = (key, *(getattr(memory, name) for name in names))
             self.twins.setdefault(names, {})[values] = None
         self.place(memory)

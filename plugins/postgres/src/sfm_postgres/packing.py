@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from struct import Struct, pack
+from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import BaseConnection
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -81,7 +82,7 @@ class _PackedDumper(Dumper):
         return bytes(obj)
 
 
-def can_send(connection: AsyncConnection[tuple[object, ...]]) -> None:
+def can_send(connection: BaseConnection[Any]) -> None:
     """Let `connection` take `Packed` values."""
     connection.adapters.register_dumper(Packed, _PackedDumper)
 

@@ -93,6 +93,7 @@ class View:
         self.counts: dict[str, int] = {}
         self.sequences: dict[str, int] = {}
         self.answers: dict[tuple[str, str], Any] = {}
+        self.removals: dict[str, int] = {}
         self.changes: list[Changed] = []
         self.past: list[Past] = []
         self.touched: dict[str, bool] = {}

@@ -9,10 +9,20 @@ from sfm_core.model.namespace import Scope
 from sfm_postgres.adapt import unescape
 from sfm_postgres.database import Database
 from sfm_postgres.keys import mark_of, scope_key, term_key, word_key
-from sfm_postgres.packing import BIGINT, INTEGER, array, bigint, integer, packed, texts
+from sfm_postgres.packing import BIGINT, INTEGER, Packed, array, bigint, integer, packed, texts
 from sfm_postgres.rows import within
 
-__all__ = ["ADD", "CLEAN", "COUNT", "NOTE_REMOVALS", "Known", "added", "read_words", "times_changed"]
+__all__ = [
+    "ADD",
+    "CLEAN",
+    "COUNT",
+    "UNHELD",
+    "Known",
+    "added",
+    "columns_of",
+    "read_words",
+    "times_changed",
+]
 
 Word = tuple[str, str]
 
@@ -33,7 +43,7 @@ COUNT = """WITH new AS (DELETE FROM {s}.new_words WHERE transaction = pg_current
 """Counts where words were really new; run under the lock of the change log, so that counts rise in commit order."""
 
 # What the newest other memories hold is surely held: it spares the index the common words.
-CLEAN = """WITH gone AS MATERIALIZED (
+UNHELD = """WITH gone AS MATERIALIZED (
         SELECT DISTINCT e.namespace, mark FROM (
             SELECT namespace, words FROM {s}.memories WHERE id = ANY(%s::uuid[])
             UNION ALL SELECT namespace, words FROM {s}.past WHERE id = ANY(%s::uuid[])) e, unnest(e.words) mark),
@@ -41,18 +51,25 @@ CLEAN = """WITH gone AS MATERIALIZED (
         SELECT DISTINCT n.namespace, mark FROM (SELECT DISTINCT namespace FROM gone) n,
             LATERAL (SELECT words FROM {s}.memories WHERE namespace = n.namespace AND id <> ALL(%s::uuid[])
                 ORDER BY created_at DESC LIMIT 500) m, unnest(m.words) mark)
-    DELETE FROM {s}.words w USING (SELECT * FROM gone EXCEPT SELECT * FROM kept) g
-    WHERE w.namespace = g.namespace AND w.mark = g.mark
-        AND NOT EXISTS (SELECT 1 FROM {s}.memories m
+    SELECT w.namespace, w.mark, w.key FROM {s}.words w JOIN (SELECT * FROM gone EXCEPT SELECT * FROM kept) g
+        ON w.namespace = g.namespace AND w.mark = g.mark
+    WHERE NOT EXISTS (SELECT 1 FROM {s}.memories m
             WHERE m.terms @> w.held AND w.mark = ANY(m.words) AND m.id <> ALL(%s::uuid[]))
         AND NOT EXISTS (SELECT 1 FROM {s}.past m
             WHERE m.terms @> w.held AND w.mark = ANY(m.words) AND m.id <> ALL(%s::uuid[]))"""
-"""Removes the words that only the memories with these ids hold; run before those are deleted. Takes the ids five times."""
+"""Finds the words that only the memories with these ids hold; run before those are deleted. Takes the ids five times."""
 
-NOTE_REMOVALS = """INSERT INTO {s}.vocabularies AS v (namespace, changed, removed)
-    SELECT namespace, 1, 1 FROM unnest(%s::text[]) AS n (namespace)
+CLEAN = """WITH removed AS (
+        DELETE FROM {s}.words w USING unnest(%s::text[], %s::integer[], %s::bigint[]) AS g (namespace, mark, key)
+        WHERE w.namespace = g.namespace AND w.mark = g.mark AND w.key = g.key
+            AND NOT EXISTS (SELECT 1 FROM {s}.memories m WHERE m.terms @> w.held AND w.mark = ANY(m.words))
+            AND NOT EXISTS (SELECT 1 FROM {s}.past m WHERE m.terms @> w.held AND w.mark = ANY(m.words))
+        RETURNING w.namespace)
+    INSERT INTO {s}.vocabularies AS v (namespace, changed, removed) SELECT DISTINCT namespace, 1, 1 FROM removed
     ON CONFLICT (namespace) DO UPDATE SET changed = v.changed + 1, removed = v.removed + 1"""
-"""Notes that words of namespaces were removed; run under the lock of the change log."""
+"""Removes words that were found by `UNHELD` and that nobody stored meanwhile, and counts where some were. Run under the lock of
+the change log, after the memories that are erased were deleted: who stored such a word before is seen, and who does later sees
+the count."""
 
 _WORDS = "SELECT word, stem FROM {s}.words WHERE "
 _CHANGED = "SELECT coalesce(sum(changed), 0)::bigint FROM {s}.vocabularies WHERE "
@@ -74,13 +91,19 @@ class Known:
                 self._count -= len(self._words.pop(namespace, ()))
                 self._removed[namespace] = count
 
+    def removals(self, namespace: str) -> int:
+        """Return how often words of a namespace were removed when it was looked at last."""
+        return self._removed.get(namespace, 0)
+
     def unknown(self, namespace: str, words: Iterable[Word]) -> list[Word]:
         """Return the words that are not known to be stored."""
         known = self._words.get(namespace, ())
         return [word for word in words if word not in known]
 
-    def stored(self, namespace: str, words: Iterable[Word]) -> None:
-        """Note that words are stored."""
+    def stored(self, namespace: str, words: Iterable[Word], removals: int) -> None:
+        """Note that words were stored when words of the namespace had been removed `removals` times."""
+        if self.removals(namespace) != removals:
+            return
         if self._count > _MOST:
             self._words.clear()
             self._count = 0
@@ -96,17 +119,23 @@ def added(new: Mapping[str, Iterable[Word]]) -> Iterator[list[Any]]:
     Else two transactions with the same new words could wait for each other.
     """
     for name, words in sorted(new.items()):
-        # In the order of the index, which is filled faster so.
-        rows = sorted((mark_of(key := word_key(word, stem)), key, word, stem) for word, stem in words)
-        marks, keys, said, stems = zip(*rows, strict=True)
-        columns = [
-            array(BIGINT, list(map(bigint, keys))),
-            array(INTEGER, list(map(integer, marks))),
-            array(BIGINT, [bigint(term_key(stem)) for stem in stems]),
-            texts(said),
-            texts(stems),
-        ]
-        yield [name, scope_key(Scope(name)), *map(packed, columns)]
+        yield [name, scope_key(Scope(name)), *columns_of(words)]
+
+
+def columns_of(words: Iterable[Word]) -> list[Packed | None]:
+    """Return keys, marks, keys of the stems, words and stems, each packed as an array, in the order of the index.
+
+    It is filled faster so, and whoever stores the same words does so in the same order.
+    """
+    rows = sorted((mark_of(key := word_key(word, stem)), key, word, stem) for word, stem in words)
+    columns = [
+        array(BIGINT, [bigint(key) for _, key, _, _ in rows]),
+        array(INTEGER, [integer(mark) for mark, _, _, _ in rows]),
+        array(BIGINT, [bigint(term_key(stem)) for _, _, _, stem in rows]),
+        texts(word for _, _, word, _ in rows),
+        texts(stem for _, _, _, stem in rows),
+    ]
+    return list(map(packed, columns))
 
 
 async def read_words(database: Database, scope: Scope) -> Sequence[Word]:

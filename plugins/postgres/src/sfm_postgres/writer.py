@@ -6,6 +6,7 @@ import asyncio
 from asyncio import Future
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
+from itertools import count
 from typing import Any
 
 from msgspec import Struct
@@ -21,6 +22,7 @@ from sfm_postgres.decide import decide
 from sfm_postgres.errors import Blocked
 from sfm_postgres.flush import Flusher
 from sfm_postgres.load import Loader
+from sfm_postgres.lone import put_alone
 from sfm_postgres.needs import needs_of
 from sfm_postgres.pool import Connection
 from sfm_postgres.view import WHERE, View
@@ -87,8 +89,9 @@ class Writer:
         async def add(connection: Connection) -> None:
             await self._flusher.add_words(connection, {namespace: new})
 
+        removals = self._known.removals(namespace)
         await self._database.attempt(add)
-        self._known.stored(namespace, new)
+        self._known.stored(namespace, new, removals)
 
     async def close(self) -> None:
         """Carry out what waits, and take nothing more."""
@@ -114,18 +117,21 @@ class Writer:
     async def _work_off(self) -> None:
         while self._queue:
             group = [self._queue.popleft()]
-            count = len(group[0].writes)
+            writes = len(group[0].writes)
             while (
-                self._queue and count + len(self._queue[0].writes) <= _MOST_WRITES and _is_apart(self._queue[0], group)
+                self._queue and writes + len(self._queue[0].writes) <= _MOST_WRITES and _is_apart(self._queue[0], group)
             ):
                 unit = self._queue.popleft()
                 group.append(unit)
-                count += len(unit.writes)
+                writes += len(unit.writes)
             await self._settle(group)
 
     async def _settle(self, group: Sequence[_Unit]) -> None:
         try:
-            outcomes = await self._database.attempt(lambda c: self._run(c, group), collisions=(UniqueViolation,))
+            tries = count()
+            outcomes = await self._database.attempt(
+                lambda c: self._run(c, group, again=next(tries) > 0), collisions=(UniqueViolation,)
+            )
         except Blocked as error:
             if len(group) > 1:  # one stood in another's way: the rest need not wait with it
                 await asyncio.gather(*(self._settle([unit]) for unit in group))
@@ -147,12 +153,17 @@ class Writer:
             else:
                 unit.future.set_result(outcome)
 
-    async def _run(self, connection: Connection, group: Sequence[_Unit]) -> list[_Outcome]:
+    async def _run(self, connection: Connection, group: Sequence[_Unit], *, again: bool) -> list[_Outcome]:
+        write = _only_put(group)
+        if write is not None and not again:
+            applied = await self._put_alone(connection, write)
+            if applied is not None:
+                return [[applied]]
         writes = [write for unit in group for write in unit.writes]
         claims = [unit.idempotency for unit in group if unit.idempotency is not None]
         view = await self._loader.load(connection, needs_of(writes, claims))
         outcomes = [_decide(view, unit) for unit in group]
-        words = self._new_words(view, group, outcomes)
+        words = self._new_words(view, group, outcomes, all=again)
         answers = [
             (unit.idempotency, answer_of(unit.idempotency, outcome))
             for unit, outcome in zip(group, outcomes, strict=True)
@@ -161,12 +172,19 @@ class Writer:
         if not (view.changes or view.operations or answers):
             await self._database.commit(connection)
             return outcomes
-        base = await self._flusher.flush(connection, view, words, answers)
+        base = await self._flusher.flush(connection, view, words, answers, again=again)
         for namespace, new in words.items():
-            self._known.stored(namespace, new)
+            self._known.stored(namespace, new, view.removals[namespace])
         return [settled(outcome, base) if isinstance(outcome, list) else outcome for outcome in outcomes]
 
-    def _new_words(self, view: View, group: Sequence[_Unit], outcomes: Sequence[_Outcome]) -> dict[str, set[Word]]:
+    async def _put_alone(self, connection: Connection, write: Put) -> Applied | None:
+        stripes, log = self._loader.stripes, self._flusher.lock
+        return await put_alone(self._database, connection, self._known, write, stripes=stripes, log=log)
+
+    def _new_words(
+        self, view: View, group: Sequence[_Unit], outcomes: Sequence[_Outcome], *, all: bool
+    ) -> dict[str, set[Word]]:
+        """Return by namespace the words of what is stored, `all` or those that are not known to be stored."""
         found: dict[str, set[Word]] = {}
         for unit, outcome in zip(group, outcomes, strict=True):
             if not isinstance(outcome, list):
@@ -176,8 +194,17 @@ class Writer:
                     continue
                 if result.outcome != "duplicate" and view.find(result.memory.id) is not None:
                     namespace = result.memory.namespace
-                    found.setdefault(namespace, set()).update(self._known.unknown(namespace, write.analysis.words))
+                    words = write.analysis.words
+                    found.setdefault(namespace, set()).update(words if all else self._known.unknown(namespace, words))
         return {namespace: words for namespace, words in found.items() if words}
+
+
+def _only_put(group: Sequence[_Unit]) -> Put | None:
+    """Return the one new memory that a group consists of, None when there is more to do."""
+    if len(group) != 1 or len(group[0].writes) != 1 or group[0].idempotency is not None:
+        return None
+    write = group[0].writes[0]
+    return write if isinstance(write, Put) else None
 
 
 def _is_apart(unit: _Unit, group: Sequence[_Unit]) -> bool:
