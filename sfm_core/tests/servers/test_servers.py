@@ -16,6 +16,7 @@ import pytest
 from sfm_core.testing.servers import KafkaServer, Missing, PostgresAt, PostgresServer, RedisServer, Server, watch
 from sfm_core.testing.servers.found import redis_program
 from sfm_core.testing.servers.process import Folder
+from sfm_core.testing.servers.secure import Authority
 
 PROGRAM = """
 import sys, time
@@ -148,11 +149,15 @@ def test_a_folder_ends_every_process_in_it(tmp_path: Path) -> None:
     assert folder.path.is_dir()
 
 
-def test_a_missing_program_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Never a skip, never another version."""
     monkeypatch.setenv("PATH", "")
     with pytest.raises(Missing, match=r"Redis 7 is not installed; run: uv run .* install"):
         redis_program("7")
+    with pytest.raises(Missing, match=r"OpenSSL is not installed; run: uv run .* install"):
+        Authority(tmp_path)
 
 
 def test_a_broker_is_ready_only_when_it_answers(own_kafka: KafkaServer) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "java",
     "kafka_jars",
     "missing",
+    "openssl",
     "postgres_programs",
     "redis_program",
 ]
@@ -90,6 +91,18 @@ def java() -> Path:
     raise Missing("Java 17 or later")
 
 
+def openssl() -> Path:
+    """Return the program that makes the certificates of test servers.
+
+    Raises:
+        Missing: there is none.
+    """
+    path = shutil.which("openssl")
+    if path is None:
+        raise Missing("OpenSSL")
+    return Path(path)
+
+
 def cache() -> Path:
     """Return the folder that outlives test runs: `SFM_TEST_CACHE`, else the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -120,6 +133,7 @@ def installed() -> Iterator[tuple[str, Path | Missing]]:
         ("PostgreSQL 15", lambda: postgres_programs("15")),
         ("Redis 8", lambda: redis_program("8")),
         ("Redis 7", lambda: redis_program("7")),
+        ("OpenSSL", openssl),
         ("Java", java),
         ("Kafka", kafka_jars),
     )

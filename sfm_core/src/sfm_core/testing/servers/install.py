@@ -13,7 +13,7 @@ from sfm_core.testing.servers.found import COMMAND, KAFKA_VERSION, Missing, inst
 
 __all__ = ["install", "report"]
 
-PACKAGES = {"PostgreSQL 15": "postgresql-15", "Redis 7": "redis-server"}
+PACKAGES = {"PostgreSQL 15": "postgresql-15", "Redis 7": "redis-server", "OpenSSL": "openssl"}
 GROUP = {"PostgreSQL 18", "Redis 8", "Java"}
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
