@@ -21,12 +21,13 @@ HERE = "acme/a"
 
 
 class World(Struct, frozen=True):
-    """Two linked memories of one namespace, a third that was deleted, the operation that did, and an archive."""
+    """Two linked memories of one namespace, a third that was deleted, the operation that did, a key, and an archive."""
 
     one: str
     two: str
     gone: str
     operation: str
+    key: str
     archive: bytes
     sequence: int
 
@@ -35,7 +36,7 @@ class Case(Struct, frozen=True):
     """How to call a method, the verb it needs, and what decides whether it is inside the principal's namespaces."""
 
     verb: Verb
-    by: Literal["id", "namespace", "everything", "own"]
+    by: Literal["id", "namespace", "everything", "own", "listed"]
     call: Callable[[Services, Principal, World], Any]
 
 
@@ -94,6 +95,11 @@ CASES: dict[str, Case] = {
     "overview.stats": Case(Verb.READ, "namespace", lambda s, p, w: s.overview.stats(p, namespace=HERE)),
     "overview.plugins": Case(Verb.READ, "own", lambda s, p, w: s.overview.plugins(p)),
     "overview.capabilities": Case(Verb.READ, "own", lambda s, p, w: s.overview.capabilities(p)),
+    "keys.create": Case(
+        Verb.ADMIN, "namespace", lambda s, p, w: s.keys.create(p, namespaces=[HERE], verbs=[Verb.ADMIN.value])
+    ),
+    "keys.list": Case(Verb.ADMIN, "listed", lambda s, p, w: s.keys.list(p)),
+    "keys.revoke": Case(Verb.ADMIN, "id", lambda s, p, w: s.keys.revoke(p, w.key)),
     "maintenance.reconcile": Case(Verb.ADMIN, "everything", lambda s, p, w: s.maintenance.reconcile(p)),
     "maintenance.reindex": Case(Verb.ADMIN, "everything", lambda s, p, w: s.maintenance.reindex(p)),
 }
@@ -108,6 +114,7 @@ SERVICES = (
     "changes",
     "transfer",
     "overview",
+    "keys",
     "maintenance",
     "health",
 )
@@ -137,7 +144,8 @@ async def world(memory: AgentMemory) -> World:
     operation = (await memory.delete(gone)).operation
     assert isinstance(operation, str)
     archive = b"".join([line async for line in memory.export(namespace=HERE)])
-    return World(one, two, gone, operation, archive, (await memory.stats()).last_sequence)
+    key = (await memory.services.keys.create(EVERYTHING, namespaces=[HERE], verbs=["read"])).info.id
+    return World(one, two, gone, operation, key, archive, (await memory.stats()).last_sequence)
 
 
 def test_every_public_method_has_a_case() -> None:
@@ -154,7 +162,7 @@ def test_every_public_method_has_a_case() -> None:
             assert (f"{name}.{method}" in INTERNAL) or parameters[1] == "principal", f"{name}.{method}"
     assert found == set(CASES) | INTERNAL
     rest = set(Services.__struct_fields__) - set(SERVICES)
-    assert rest == {"projector", "limits", "clock", "cache", "copies"}
+    assert rest == {"authentication", "projector", "limits", "clock", "cache", "copies"}
 
 
 @pytest.mark.parametrize("mode", ["test"], indirect=True)
@@ -166,7 +174,7 @@ async def test_a_call_without_the_verb_is_forbidden(memory: AgentMemory, world: 
     if case.by == "own":
         await case.call(memory.services, without, world)
         return
-    unknown = World(*[str(uuid.uuid4()) for _ in range(4)], world.archive, 0)
+    unknown = World(*[str(uuid.uuid4()) for _ in range(5)], world.archive, 0)
     for there in (world, unknown):
         with pytest.raises(Forbidden) as refused:
             await case.call(memory.services, without, there)
@@ -188,6 +196,9 @@ async def test_a_call_outside_the_namespaces_is_refused(
     if case.by == "own":
         await case.call(memory.services, stranger, world)
         return
+    if case.by == "listed":
+        assert (await case.call(memory.services, stranger, world)).items == ()
+        return
     with pytest.raises(NotFound if case.by == "id" else Forbidden) as refused:
         await case.call(memory.services, stranger, world)
     assert "secret" not in str(refused.value)
@@ -205,11 +216,11 @@ async def test_a_foreign_id_reads_as_an_unknown_one(memory: AgentMemory, world: 
         with pytest.raises(NotFound) as refused:
             await case.call(memory.services, stranger, there)
         text = str(refused.value)
-        for id in (there.one, there.two, there.gone, there.operation):
+        for id in (there.one, there.two, there.gone, there.operation, there.key):
             text = text.replace(id, "ID")
         return type(refused.value), text
 
-    unknown = World(*[str(uuid.uuid4()) for _ in range(4)], world.archive, 0)
+    unknown = World(*[str(uuid.uuid4()) for _ in range(5)], world.archive, 0)
     assert await told(world) == await told(unknown)
 
 
@@ -229,7 +240,7 @@ async def test_the_verb_in_the_namespace_is_enough(memory: AgentMemory, world: W
 async def test_without_scopes_nothing_is_allowed(memory: AgentMemory, world: World) -> None:
     """A principal of no namespace is refused everywhere."""
     for case in CASES.values():
-        if case.by != "own":
+        if case.by not in ("own", "listed"):
             with pytest.raises((NotFound, Forbidden)):
                 await case.call(memory.services, principal(), world)
 
