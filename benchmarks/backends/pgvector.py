@@ -1,7 +1,12 @@
 """`python -m benchmarks.backends.pgvector`: vector search in PostgreSQL beside the bare driver, on a real server, as ratios.
 
 The floor writes the same rows into a table of the same columns and indexes, and searches it, as a program would with psycopg
-and pgvector alone. Both run in turn, so that a drift of the machine meets both.
+and pgvector alone: vectors as text, as its documentation has them, and a row that is older than the stored one changes nothing.
+The rows it stores are made beforehand. Both run in turn, so that a drift of the machine meets both.
+
+By HNSW the two do not promise the same: ours has a second copy of each vector for the graph, so that crowds of equal vectors
+hide nobody, and asks for twice as many as wanted, so that a filter loses none of the best. Where a filter lets few points
+through the server looks at all rows in either case, and ours are twice as long.
 """
 
 from __future__ import annotations

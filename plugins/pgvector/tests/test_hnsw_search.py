@@ -98,6 +98,19 @@ async def test_the_server_counts_scans_of_the_hnsw_index(
     assert peek(asked) == [(5,)]
 
 
+async def test_a_filtered_search_is_planned_for_the_values_of_its_filter(
+    large: PgvectorVectors, clustered: Any
+) -> None:
+    """However often it comes: only so can the server tell whether few points pass, and look at those."""
+    for question in clustered.questions(15):
+        await large.search(HERE, question, limit=K, filter=RARE)
+    [(custom, generic)] = await large._database.rows(
+        "SELECT custom_plans, generic_plans FROM pg_prepared_statements WHERE statement LIKE 'WITH near AS %%'"
+    )
+    assert custom >= 10
+    assert generic == 0
+
+
 @pytest.mark.parametrize("which", ["all", "most", "one in a hundred"])
 async def test_nearly_all_of_the_true_nearest_are_found(large: PgvectorVectors, clustered: Any, which: str) -> None:
     """At least 95 of a hundred: without a filter, with one that lets most through, and with one that lets 1 % through."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 __all__ = ["Lane"]
 
@@ -30,7 +30,7 @@ class Lane:
         tried = self._tried
         return [tried.get(offset, 0) + 1 for offset in offsets] if tried else [1] * len(offsets)
 
-    def finish(self, offsets: Iterable[int]) -> int | None:
+    def finish(self, offsets: list[int]) -> int | None:
         """Note that offsets are done, in any order.
 
         Returns:
@@ -39,6 +39,11 @@ class Lane:
         held, done = self._held, self._done
         if not held:
             return None
+        # All that is held, in its order, is what nearly every batch is.
+        if len(offsets) == len(held) and offsets[-1] == self._last and list(held) == offsets:
+            held.clear()
+            done.clear()
+            return self._last + 1
         first = held[0]
         done.update(offset for offset in offsets if offset >= first)
         while held and held[0] in done:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -137,11 +138,13 @@ class KafkaSubscription:
         Raises:
             BackendUnavailable: the brokers do not answer; the marks are sent with the next call.
         """
-        done: dict[int, list[int]] = {}
-        for token in [_token(delivery) for delivery in deliveries]:
+        done: defaultdict[int, list[int]] = defaultdict(list)
+        for delivery in deliveries:
+            token = delivery.token
+            if not isinstance(token, Token):
+                raise InvalidInput.of("deliveries", token, _DELIVERY)
             if token.era == self._era:
-                record = token.record
-                done.setdefault(record.partition, []).append(record.offset)
+                done[token.record.partition].append(token.record.offset)
         for partition, offsets in done.items():
             self._finish(partition, offsets)
         await self._send()
@@ -150,7 +153,9 @@ class KafkaSubscription:
 
     async def reject(self, delivery: Delivery, *, error: str) -> None:
         """Write a delivery to the dead letters and commit it then; one of an era that is over comes again instead."""
-        token = _token(delivery)
+        token = delivery.token
+        if not isinstance(token, Token):
+            raise InvalidInput.of("delivery", token, _DELIVERY)
         if token.era != self._era:
             return
         await self._publisher.write([self._letter(delivery, token.record, error)])
@@ -279,7 +284,7 @@ class KafkaSubscription:
             self._finish(partition, passed)
         return found
 
-    def _finish(self, partition: int, offsets: Sequence[int]) -> None:
+    def _finish(self, partition: int, offsets: list[int]) -> None:
         position = self._lanes[partition].finish(offsets)
         if position is not None:
             self._unsent[partition] = position
@@ -327,9 +332,3 @@ class KafkaSubscription:
 
 def _ms(seconds: float) -> int:
     return max(0, round(seconds * 1000))
-
-
-def _token(delivery: Delivery) -> Token:
-    if not isinstance(delivery.token, Token):
-        raise InvalidInput.of("deliveries", delivery.token, _DELIVERY)
-    return delivery.token
