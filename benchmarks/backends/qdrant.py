@@ -1,8 +1,8 @@
 """`python -m benchmarks.backends.qdrant`: the index beside the bare driver, as ratios.
 
 In process, and on the server of `TEST_QDRANT_URL` over HTTP and gRPC when one is named. The floor stores the same vectors with
-the memory's own fields as payload and searches one keyword, as a program would with the driver alone. Both run in turn, so
-that a drift of the machine meets both.
+the memory's own fields as payload, searches one keyword and reads id, version and score of what it found, as a program would
+with the driver alone. Both run in turn, so that a drift of the machine meets both.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ SPACE = Space(DIMENSION, "bench")
 AVERAGE = QdrantConfig().average_terms
 
 Call = Callable[[int], Awaitable[object]]
+Hit = tuple[str, int, float]
 
 
 class Stored(Protocol):
@@ -56,7 +57,7 @@ class Stored(Protocol):
 
     async def store(self, points: Sequence[Point]) -> None: ...
 
-    async def nearest(self, using: str, vector: Any, key: str, value: str) -> int: ...
+    async def nearest(self, using: str, vector: Any, key: str, value: str) -> list[Hit]: ...
 
 
 def points(count: int, *, seed: int = 1) -> list[Point]:
@@ -96,13 +97,13 @@ class BareEdge:
             made.append(q.Point(new_id(), vectors, fields_of(point)))
         self._shard.update(q.UpdateOperation.upsert_points(made))
 
-    async def nearest(self, using: str, vector: Any, key: str, value: str) -> int:
+    async def nearest(self, using: str, vector: Any, key: str, value: str) -> list[Hit]:
         asked: Any = q.SparseVector(vector.indices, vector.values) if isinstance(vector, Sparse) else vector
         where = q.Filter(must=[q.FieldCondition(key, match=q.MatchValue(value))])
         query = q.QueryRequest(
             query=q.Query.Nearest(asked, using), filter=where, limit=K, with_payload=["version"], with_vector=False
         )
-        return len(self._shard.query(query))
+        return [(str(hit.id), hit.payload["version"], hit.score) for hit in self._shard.query(query)]
 
 
 class BareClient:
@@ -128,7 +129,7 @@ class BareClient:
             made.append(models.PointStruct(id=new_id(), vector=vectors, payload=fields_of(point)))
         await self._client.upsert(self._name, made, wait=True)
 
-    async def nearest(self, using: str, vector: Any, key: str, value: str) -> int:
+    async def nearest(self, using: str, vector: Any, key: str, value: str) -> list[Hit]:
         asked: Any = vector
         if isinstance(vector, Sparse):
             asked = models.SparseVector(indices=vector.indices, values=vector.values)
@@ -136,7 +137,7 @@ class BareClient:
         found = await self._client.query_points(
             self._name, query=asked, using=using, query_filter=where, limit=K, with_payload=["version"]
         )
-        return len(found.points)
+        return [(str(hit.id), hit.payload["version"], hit.score) for hit in found.points]
 
 
 async def medians(ours: Call, floor: Call, rounds: int = ROUNDS) -> tuple[float, float]:

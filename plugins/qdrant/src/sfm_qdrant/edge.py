@@ -1,7 +1,7 @@
 """The engine in this process: one shard in one folder, one process at a time.
 
 Everything runs one after the other, so that comparing versions and storing are one step: what takes long on a thread of its
-own, what is short (some tens of microseconds) at once while that thread has nothing to do. There is no write-ahead log:
+own, what is short (as the searches before it were) at once while that thread has nothing to do. There is no write-ahead log:
 what was flushed is durable, as the port wants it, and an erased vector does not live on in a log.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -35,7 +36,9 @@ __all__ = ["EdgeEngine", "open_edge"]
 T = TypeVar("T")
 
 _ROWS = 1000
-_SHORT_ROWS, _SHORT_POINTS = 16, 5000
+_SHORT_ROWS, _SHORT = 16, 0.001
+_CALM = 0.5
+"""How much of the longest search is still expected after each shorter one."""
 
 
 @asynccontextmanager
@@ -63,7 +66,7 @@ class EdgeEngine:
         self._shard: Any = None
         self._dimension = 0
         self._waiting = 0
-        self._points = 0
+        self._longest = 0.0
 
     async def open(self, context: OpenContext) -> None:
         """Load the shard, or build the first one."""
@@ -75,7 +78,6 @@ class EdgeEngine:
             part = rows[start : start + _ROWS]
             short = len(part) <= _SHORT_ROWS
             await self._run(lambda part=part: self._write(part, deletions), short=short)  # type: ignore[misc]
-            self._points += len(part)
 
     async def read(self, ids: Sequence[str], fields: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
         """Return payloads by id: see `Engine`."""
@@ -84,8 +86,7 @@ class EdgeEngine:
     async def search(self, asks: Sequence[Ask]) -> list[list[Found]]:
         """Answer all of `asks` in one pass."""
         request = q.QueryBatchRequest([query_of(ask) for ask in asks])
-        short = len(asks) * self._points <= _SHORT_POINTS
-        answers = await self._run(lambda: self._shard.query_batch(request), short=short)
+        answers = await self._run(lambda: self._ask(request), short=self._longest <= _SHORT)
         return [found_in(answer) for answer in answers]
 
     async def count(self, where: Condition) -> int:
@@ -136,7 +137,6 @@ class EdgeEngine:
         if current is not None:
             self._shard = q.EdgeShard.load(str(current))
             self._dimension = self._folder.dimension
-            self._points = self._shard.info().points_count
             return
         if not context.create:
             raise ConfigError("qdrant/vectors: there is no index in the folder; `sfm migrate` creates it")
@@ -150,7 +150,6 @@ class EdgeEngine:
             shard.update(q.UpdateOperation.create_field_index(key, index_schema(kind)))
         shard.flush()
         self._folder.switch(target, space)
-        self._points = 0
         self._shard = shard
         self._dimension = 0 if space is None else space.dimension
 
@@ -168,6 +167,12 @@ class EdgeEngine:
                 self._shard.close()
         finally:
             self._folder.unlock()
+
+    def _ask(self, request: Any) -> list[Any]:
+        began = time.perf_counter()
+        answers: list[Any] = self._shard.query_batch(request)
+        self._longest = max(time.perf_counter() - began, _CALM * self._longest)
+        return answers
 
     def _read(self, ids: Sequence[str], fields: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
         records = self._shard.retrieve(list(ids), list(fields), False)

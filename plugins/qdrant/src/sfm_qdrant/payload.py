@@ -58,7 +58,7 @@ INDEXES: dict[str, str] = {
 
 LIVE, GONE = "live", "gone"
 
-_WALKED = ("payload", "coordinate", "tags", "derived_from")
+_PATHS = {name: path_of((name,)) for name in ("payload", "coordinate", *LISTS)}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LARGEST_INT, _LARGEST = 2**62, 1.7e308
@@ -75,12 +75,14 @@ def live(point: Point) -> dict[str, Any]:
     """Return the payload of a point."""
     memory = point.memory
     walker = Walker()
-    for name in _WALKED:
-        value = getattr(memory, name)
-        if value is not None:
-            walker.walk(path_of((name,)), value)
+    for name in ("payload", *LISTS):
+        walker.whole(_PATHS[name], getattr(memory, name))
+    if memory.coordinate is not None:
+        walker.walk(_PATHS["coordinate"], memory.coordinate)
     payload: dict[str, Any] = {name: getattr(memory, name) for name in (*KEYWORDS, "importance")}
-    payload |= {name: list(getattr(memory, name)) for name in LISTS}
+    payload |= {name: list(values) for name in LISTS if (values := getattr(memory, name))}
+    if walker.numbers:
+        payload["numbers"] = [{"path": path, "value": _bounded(number)} for path, number in walker.numbers]
     payload |= {name: None if (time := getattr(memory, name)) is None else micros(time) for name in TIMES}
     if memory.position is not None:
         payload["position"] = min(memory.position, _LARGEST_INT)
@@ -91,7 +93,6 @@ def live(point: Point) -> dict[str, Any]:
         "within": list(_ancestors(point.namespace)),
         "version": point.version,
         "facts": list(walker.facts),
-        "numbers": [{"path": path, "value": _bounded(number)} for path, number in walker.numbers],
         "memory": text_of(memory),
     }
 

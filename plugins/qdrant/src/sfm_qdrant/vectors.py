@@ -23,8 +23,8 @@ __all__ = ["QdrantVectors"]
 _COSINE_DIGITS, _SCORE_DIGITS = 6, 5  # single precision differs behind them between equal points; ties are by id
 _LEAST_SCORE = 10.0**-_SCORE_DIGITS
 """Of words that are nearly everywhere. Some servers count what is deleted as well, and give them less than nothing."""
-_AHEAD = 4
-"""So many more are fetched than asked for, so that ties at the edge can be told."""
+_AHEAD = {DENSE: 1, WORDS: 4}
+"""So many more are fetched than asked for, so that ties at the edge can be told; those of words are common."""
 _MOST_TIES = 1000
 _GROWTH = 4
 _SURPLUS = 2
@@ -162,7 +162,7 @@ class QdrantVectors:
         if where == NOTHING or limit <= 0:
             return []
         fields = _VERSION if bounds.exact else _WHOLE
-        wanted = limit + _AHEAD
+        wanted = limit + _AHEAD[ask.using]
         also = beside
         while True:
             found, *others = await self._engine.search([replace(ask, where=where, limit=wanted, fields=fields), *also])
