@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sfm_core.errors import CapabilityNotSupported, Forbidden, InvalidInput, LimitExceeded, NotFound
 from sfm_core.model.namespace import Scope, covers, parse_scope
 from sfm_core.runtime import open_services
+from sfm_core.services import keys
 from sfm_core.services.authentication import Authentication
 from sfm_core.services.clock import now
 from sfm_core.services.keys import Keys
@@ -58,8 +59,12 @@ async def test_a_key_is_long_random_and_shown_once(
     assert made[0].info.id in shown
 
 
-async def test_keys_are_listed_oldest_first_in_pages(process: Any) -> None:
+@pytest.mark.parametrize("at_once", [1, 3, 200])
+async def test_keys_are_listed_oldest_first_in_pages(
+    process: Any, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Revoked and expired ones too; the pages join whatever lies between that the caller may not see."""
+    monkeypatch.setattr(keys, "_AT_ONCE", at_once)
     made = [await process.make(namespaces=[f"a/{number % 2}"], name=str(number)) for number in range(10)]
     await process.keys.revoke(EVERYTHING, made[2].info.id)
     for asking, names in ((EVERYTHING, range(10)), (principal("a/0"), range(0, 10, 2))):
@@ -198,13 +203,13 @@ async def test_a_page_of_keys_is_bounded_and_its_cursor_checked(process: Any) ->
 
 async def test_a_storage_without_keys_says_so() -> None:
     """Nothing is pretended."""
-    keys = Keys(None, Authentication(None, now), now, Limits())
+    without = Keys(None, Authentication(None, now), now, Limits())
     with pytest.raises(CapabilityNotSupported, match="api_keys"):
-        await keys.create(EVERYTHING, namespaces=["a"], verbs=["read"])
+        await without.create(EVERYTHING, namespaces=["a"], verbs=["read"])
     with pytest.raises(CapabilityNotSupported, match="api_keys"):
-        await keys.list(EVERYTHING)
+        await without.list(EVERYTHING)
     with pytest.raises(CapabilityNotSupported, match="api_keys"):
-        await keys.revoke(EVERYTHING, str(uuid4()))
+        await without.revoke(EVERYTHING, str(uuid4()))
 
 
 async def test_the_services_have_keys() -> None:

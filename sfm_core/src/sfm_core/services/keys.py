@@ -23,6 +23,7 @@ __all__ = ["KeyInfo", "KeyPage", "Keys", "NewKey"]
 
 _VERBS = tuple(verb.value for verb in Verb)
 _MOST_NAMESPACES = 64
+_AT_ONCE = 200
 
 
 class KeyInfo(Struct, frozen=True, kw_only=True):
@@ -128,13 +129,14 @@ class Keys:
         if cursor is not None:
             cursor = check_id(cursor, "cursor")
         store, found = self._keeping(), list[KeyInfo]()
+        # One more than asked for tells whether there is a next page; many, because most may be none of the principal's.
+        at_once = max(limit + 1, _AT_ONCE)
         while True:
-            # One more than asked for: it tells whether there is a next page.
-            page = await store.api_keys(after=cursor, limit=limit + 1)
+            page = await store.api_keys(after=cursor, limit=at_once)
             found += (_info(key) for key in page if _administers(principal, key))
             if len(found) > limit:
                 return KeyPage(tuple(found[:limit]), found[limit - 1].id)
-            if len(page) <= limit:
+            if len(page) < at_once:
                 return KeyPage(tuple(found), None)
             cursor = page[-1].id
 
