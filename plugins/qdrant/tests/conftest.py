@@ -7,6 +7,7 @@ import functools
 import json
 import re
 import shutil
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from sfm_core.testing.servers.secure import Authority
 from sfm_qdrant.testing_engine import EngineCollections, Refused
 
 _MEMORY = Path("/dev/shm")
@@ -34,12 +36,14 @@ class Stub:
         fault: what happens to every request from now on: None, `hang`, `slow`, `cut`, `garbage`, or a status such as 500.
         version: what it says that it is.
         asked: method and path of every request.
+        keys: the API keys that came with the last requests, over HTTP and gRPC.
     """
 
     def __init__(self) -> None:
         self.fault: str | int | None = None
         self.version = "1.18.3"
         self.asked: list[str] = []
+        self.keys: dict[str, str | None] = {}
         self.port = 0
         self._server: asyncio.Server | None = None
         self._busy: set[asyncio.Task[Any]] = set()
@@ -50,9 +54,13 @@ class Stub:
         self.engine.close()
         self.engine = _collections_in_memory()
 
-    async def start(self) -> None:
-        """Listen, on the port of before if there was one."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+    async def start(self, authority: Authority | None = None) -> None:
+        """Listen, on the port of before if there was one; over TLS alone where an authority is given."""
+        context = None
+        if authority is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(authority.cert, authority.key)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -85,6 +93,8 @@ class Stub:
             return False
         body = await reader.readexactly(int(length[1])) if length else b""
         self.asked.append(f"{method} {path.partition('?')[0]}")
+        key = re.search(r"api-key: (\S+)", head, re.IGNORECASE)
+        self.keys["http"] = key[1] if key else None
         if self.fault == "hang":
             await asyncio.sleep(3600)
         if self.fault == "slow":
@@ -174,8 +184,8 @@ class GrpcStub:
         self.port = 0
         self._server: Any = None
 
-    async def start(self) -> None:
-        """Listen, on the port of before if there was one."""
+    async def start(self, authority: Authority | None = None) -> None:
+        """Listen, on the port of before if there was one; over TLS alone where an authority is given."""
         import grpc
         from qdrant_client import grpc as wire
 
@@ -183,7 +193,12 @@ class GrpcStub:
         wire.add_PointsServicer_to_server(_points(self._stub), self._server)
         wire.add_CollectionsServicer_to_server(_collections(self._stub), self._server)
         wire.add_QdrantServicer_to_server(_root(self._stub), self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        where = f"127.0.0.1:{self.port}"
+        if authority is None:
+            self.port = self._server.add_insecure_port(where)
+        else:
+            shown = [(authority.key.read_bytes(), authority.cert.read_bytes())]
+            self.port = self._server.add_secure_port(where, grpc.ssl_server_credentials(shown))
         await self._server.start()
 
     async def stop(self) -> None:
@@ -317,8 +332,8 @@ def _root(stub: Stub) -> Any:
     from qdrant_client import grpc as wire
 
     class Root(wire.QdrantServicer):  # type: ignore[misc]
-        @_answering
-        async def HealthCheck(self, request: Any) -> Any:
+        async def HealthCheck(self, request: Any, context: Any) -> Any:
+            stub.keys["grpc"] = dict(context.invocation_metadata()).get("api-key")
             return wire.HealthCheckReply(title="stub", version=stub.version)
 
     return Root()
