@@ -17,9 +17,11 @@ from sfm_core.model.namespace import ALL, Scope
 from sfm_core.ports.storage import Order, TextQuery, WordGroup
 from sfm_core.ports.writes import Analysis
 from sfm_core.testing.build import NOW, at, ids_of, put, question, store
+from sfm_postgres import keys
 from sfm_postgres import search as module
 from sfm_postgres.config import PostgresConfig
 from sfm_postgres.database import Database, open_database
+from sfm_postgres.packing import bigint, integer
 from sfm_postgres.storage import PostgresStorage
 
 TERMS = [f"t{number}" for number in range(12)]
@@ -130,6 +132,13 @@ async def test_new_words_are_found_at_once_in_a_large_scope(
     assert ids_of(await storage.search_text(scope, question("late", "common"), filter=None, limit=1, now=NOW)) == [
         late.id
     ]
+
+
+def test_stored_keys_stay_what_they_are() -> None:
+    """Terms and words are stored by keys: another way to make them would find nothing of what is there."""
+    assert keys.term_key("tea") == 5425287010073559344
+    assert keys.term("tea") == bigint(5425287010073559344)
+    assert keys.word_of(("teas", "tea")) == (415124258, bigint(3578170317370968866), integer(-1732359390))
 
 
 class Recording(Database):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from psycopg import AsyncCursor
@@ -13,6 +13,7 @@ from sfm_postgres.keys import STRIPES
 from sfm_postgres.links import LINK, link_of
 from sfm_postgres.migrations import lock_key
 from sfm_postgres.needs import Needs
+from sfm_postgres.packing import BIGINT, TEXT, TIME, UUID, Packed, array, bigint, packed, text, time, uuid
 from sfm_postgres.pool import Connection
 from sfm_postgres.rows import columns, memory_of
 from sfm_postgres.view import Held, View
@@ -35,6 +36,13 @@ _TWINS = f"SELECT {_HELD} FROM {{s}}.memories m WHERE NOT m.deleted AND m.twin =
 _MANY_TWINS = f"""SELECT {_HELD} FROM <asked> JOIN {{s}}.memories m ON m.twin = k.twin
     WHERE NOT m.deleted"""  # noqa: S608
 _NARROWED = {"twin": "uuid", "author": "text", "thread": "text", "position": "bigint", "occurred_at": "timestamptz"}
+_PACKED: Mapping[str, tuple[int, Callable[[Any], bytes]]] = {
+    "twin": (UUID, uuid),
+    "author": (TEXT, text),
+    "thread": (TEXT, text),
+    "position": (BIGINT, bigint),
+    "occurred_at": (TIME, time),
+}
 # Ids in use, ids that were erased, and how often words of namespaces were removed.
 _TAKEN = """SELECT 0, id::text, 0 FROM {s}.memories WHERE id = ANY(%s::uuid[])
     UNION ALL SELECT 1, id::text, 0 FROM {s}.erased WHERE id = ANY(%s::uuid[])
@@ -99,7 +107,7 @@ class Loader:
         elif ids:
             yield _BY_ID, [ids], take
         if needs.fresh or needs.namespaces:
-            fresh = texts(id for id in needs.fresh if plain_id(id))
+            fresh = packed(array(UUID, [uuid(id) for id in needs.fresh if plain_id(id)]))
             yield _TAKEN, [fresh, fresh, texts(needs.namespaces)], self._take_taken(needs, view)
         links = [key for key in sorted(needs.links) if plain_id(key[0]) and plain_id(key[1])]
         if links:
@@ -140,8 +148,13 @@ def _twin_questions(
     columns = [f"%s::{_NARROWED[name]}[]" for name in ("twin", *names)]
     tests = "".join(f" AND m.{name} IS NOT DISTINCT FROM k.{name}" for name in names)
     asked = f"unnest({', '.join(columns)}) AS k ({', '.join(('twin', *names))})"
-    values = [[_plain(value) for value in column] for column in zip(*searches, strict=True)]
+    values = [_column(name, column) for name, column in zip(("twin", *names), zip(*searches, strict=True), strict=True)]
     yield _MANY_TWINS.replace("<asked>", asked) + tests, values, take
+
+
+def _column(name: str, values: Iterable[Any]) -> Packed | None:
+    type, pack = _PACKED[name]
+    return packed(array(type, list(map(pack, values))))
 
 
 def _plain(value: Any) -> Any:

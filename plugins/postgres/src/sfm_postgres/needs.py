@@ -22,7 +22,7 @@ from sfm_core.ports.writes import (
     StartOperation,
     Write,
 )
-from sfm_postgres.keys import place_key, stripe, twin_key
+from sfm_postgres.keys import place_key, stripe, stripe_of, twin_key
 from sfm_postgres.view import LinkKey
 
 __all__ = ["NARROWING", "Needs", "TwinTests", "needs_of"]
@@ -75,7 +75,7 @@ class Needs(Struct):
         if memory.coordinate is not None:
             key = place_key(memory.namespace, memory.coordinate)
             self.places.add(key)
-            self.stripes.add(stripe(key))
+            self.stripes.add(stripe_of(key))
 
     def put(self, write: Put) -> None:
         """Add what `Put` needs."""
@@ -85,7 +85,7 @@ class Needs(Struct):
             self.stripes.add(stripe(memory.id))
         if write.dedupe:
             key = twin_key(memory.namespace, write.digest)
-            self.stripes.add(stripe(key))
+            self.stripes.add(stripe_of(key))
             names = tuple(name for name in NARROWING if name in write.given)
             values = (key, *(getattr(memory, name) for name in names))
             self.twins.setdefault(names, {})[values] = None

@@ -178,4 +178,4 @@ def uuid(value: str | None) -> bytes:
 
 def texts(values: Iterable[str]) -> bytes:
     """Return a `text[]`, escaped."""
-    return array(TEXT, [text(value) for value in values])
+    return array(TEXT, [_length(len(data)) + data for data in [escape(value).encode() for value in values]])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import filterfalse
 from typing import Any
 
 from sfm_core.model.namespace import Scope
 from sfm_postgres.adapt import unescape
 from sfm_postgres.database import Database
-from sfm_postgres.keys import mark_of, scope_key, term_key, word_key
-from sfm_postgres.packing import BIGINT, INTEGER, Packed, array, bigint, integer, packed, texts
+from sfm_postgres.keys import scope_key, term, word_of
+from sfm_postgres.packing import BIGINT, INTEGER, Packed, array, packed, texts
 from sfm_postgres.rows import within
 
 __all__ = [
@@ -97,8 +99,8 @@ class Known:
 
     def unknown(self, namespace: str, words: Iterable[Word]) -> list[Word]:
         """Return the words that are not known to be stored."""
-        known = self._words.get(namespace, ())
-        return [word for word in words if word not in known]
+        known: AbstractSet[Word] = self._words.get(namespace, frozenset())
+        return list(filterfalse(known.__contains__, words))
 
     def stored(self, namespace: str, words: Iterable[Word], removals: int) -> None:
         """Note that words were stored when words of the namespace had been removed `removals` times."""
@@ -127,13 +129,13 @@ def columns_of(words: Iterable[Word]) -> list[Packed | None]:
 
     It is filled faster so, and whoever stores the same words does so in the same order.
     """
-    rows = sorted((mark_of(key := word_key(word, stem)), key, word, stem) for word, stem in words)
+    rows = sorted([(*word_of(word), word) for word in words])
     columns = [
-        array(BIGINT, [bigint(key) for _, key, _, _ in rows]),
-        array(INTEGER, [integer(mark) for mark, _, _, _ in rows]),
-        array(BIGINT, [bigint(term_key(stem)) for _, _, _, stem in rows]),
-        texts(word for _, _, word, _ in rows),
-        texts(stem for _, _, _, stem in rows),
+        array(BIGINT, [row[1] for row in rows]),
+        array(INTEGER, [row[2] for row in rows]),
+        array(BIGINT, [term(row[3][1]) for row in rows]),
+        texts([row[3][0] for row in rows]),
+        texts([row[3][1] for row in rows]),
     ]
     return list(map(packed, columns))
 
