@@ -88,7 +88,7 @@ def index_schema(kind: str) -> Any:
         case "tenant":
             return q.KeywordIndexParams(is_tenant=True)
         case "integer":
-            return q.PayloadSchemaType.Integer
+            return q.IntegerIndexParams(lookup=False, range=True)
         case "float":
             return q.PayloadSchemaType.Float
         case _:

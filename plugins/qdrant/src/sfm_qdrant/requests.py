@@ -124,7 +124,8 @@ def collection(space: Space | None, *, shards: int | None = None, replicas: int 
 def index_schema(kind: str, version: tuple[int, int]) -> Any:
     """Return the payload index of a kind of `sfm_qdrant.payload.INDEXES`.
 
-    Only namespaces and subtrees get graphs of their own, where the server (1.17) can be told so.
+    Only namespaces and subtrees get graphs of their own, where the server (1.17) can be told so. Whole numbers are asked for by
+    range only.
     """
     graph = None if version < (1, 17) else kind in ("tenant", "graph")
     match kind:
@@ -132,7 +133,7 @@ def index_schema(kind: str, version: tuple[int, int]) -> Any:
             return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True, enable_hnsw=graph)
         case "integer":
             return models.IntegerIndexParams(
-                type=models.IntegerIndexType.INTEGER, lookup=True, range=True, enable_hnsw=graph
+                type=models.IntegerIndexType.INTEGER, lookup=False, range=True, enable_hnsw=graph
             )
         case "float":
             return models.FloatIndexParams(type=models.FloatIndexType.FLOAT, enable_hnsw=graph)
