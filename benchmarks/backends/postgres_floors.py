@@ -95,9 +95,11 @@ class Bare:
     async def store(self, row: Row) -> None:
         """Insert a memory and its change."""
         run = self.connection.execute
-        async with self.connection.pipeline(), self.connection.transaction():
+        async with self.connection.pipeline():
+            await run("BEGIN")
             await run(_BARE_INSERT.encode(), [packed(field) for field in row.fields])
             await run(_BARE_LOG.encode(), (row.id, row.namespace, NOW))
+            await run("COMMIT")
 
     async def store_many(self, rows: Sequence[Row]) -> None:
         """Copy memories and their changes."""
@@ -145,13 +147,15 @@ class ByHand:
         """Insert a memory unless it is there, its new words and its change."""
         row, memory = _row(write), write.memory
         words = self._new_words([write])
-        async with self.connection.pipeline(), self.connection.transaction():
-            run = self.connection.execute
+        run = self.connection.execute
+        async with self.connection.pipeline():
+            await run("BEGIN")
             await run(_INSERT.encode(), (*row, row[22], memory.author, memory.thread, memory.position))
             for name, new in words.items():
                 await run(_NEW_WORDS, (name, [word for word, _ in new], [stem for _, stem in new]))
             await run(_LOCK)
             logged = await run(_LOG, (memory.id,))
+            await run("COMMIT")
         await logged.fetchone()
         self._learn(words)
 
