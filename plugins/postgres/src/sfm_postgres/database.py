@@ -165,8 +165,8 @@ class Database:
     async def alone(self, connection: Connection, sql: str, values: Sequence[Any]) -> list[Row]:
         """Run one statement as a transaction of its own, inside `attempt` and before any `begin`; return its rows.
 
-        It ends in the commit that it begins with, so that after a connection was lost nobody knows whether it was carried out.
-        One that the server closed while it was idle is therefore recognised first.
+        Its commit is sent with it: when the connection is lost nobody knows whether it was carried out. One that the server
+        closed while it was idle is therefore recognised first.
         """
         for _ in range(2):  # the first time may read a farewell, the second time the end is seen
             connection.pgconn.consume_input()
