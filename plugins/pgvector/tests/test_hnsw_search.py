@@ -19,7 +19,6 @@ from sfm_core.testing.build import HERE, ids_of, memory
 from sfm_core.testing.vectors import point
 from sfm_pgvector.config import PgvectorConfig
 from sfm_pgvector.index import WHERE
-from sfm_pgvector.packing import can_send
 from sfm_pgvector.statements import Statement, approximate, exact
 from sfm_pgvector.vectors import PgvectorVectors
 from sfm_postgres.database import Database
@@ -54,7 +53,6 @@ async def plan_of(config: PgvectorConfig, statement: Statement) -> str:
     database = Database(config, WHERE)
 
     async def explain(connection: Any) -> list[tuple[str]]:
-        can_send(connection)
         text = database.text(f"EXPLAIN {statement.sql}")
         return list(await (await connection.execute(text, statement.values)).fetchall())
 

@@ -7,36 +7,16 @@ import struct
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from psycopg import AsyncConnection
-from psycopg.abc import Buffer
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
-
 from sfm_core.services.vector_arm import unit
+from sfm_postgres.packing import Packed
 
-__all__ = ["HALF", "SINGLE", "Packed", "can_send", "nudged", "pack", "pack_all"]
+__all__ = ["HALF", "SINGLE", "nudged", "pack", "pack_all"]
 
 SINGLE, HALF = "vector", "halfvec"
 """The types of a column: 32 or 16 bits a number."""
 
 _NUDGES, _NUDGE = 8, 0.01
 _LETTERS = {SINGLE: "f", HALF: "e"}
-
-
-class Packed(bytes):
-    """A value in its type's binary form; the statement has to name the type (`%b::vector`)."""
-
-
-class _PackedDumper(Dumper):
-    format = Format.BINARY
-
-    def dump(self, obj: Packed) -> Buffer:
-        return bytes(obj)
-
-
-def can_send(connection: AsyncConnection[object]) -> None:
-    """Let `connection` take `Packed` values."""
-    connection.adapters.register_dumper(Packed, _PackedDumper)
 
 
 def pack(kind: str, row: Sequence[float]) -> Packed:

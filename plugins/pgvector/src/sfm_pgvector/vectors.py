@@ -20,7 +20,6 @@ from sfm_pgvector import statements
 from sfm_pgvector.config import PgvectorConfig
 from sfm_pgvector.index import WHERE, clear, greet, mismatch
 from sfm_pgvector.layout import Index
-from sfm_pgvector.packing import can_send
 from sfm_pgvector.statements import Statement
 from sfm_pgvector.watch import Watch
 from sfm_postgres.adapt import plain_id
@@ -240,7 +239,6 @@ class PgvectorVectors:
         text = self._database.text(statement.sql)
 
         async def run(connection: Connection) -> list[Row]:
-            can_send(connection)
             cursor = await connection.execute(text, statement.values, binary=True)
             return await cursor.fetchall() if cursor.description is not None else []
 
@@ -251,7 +249,6 @@ class PgvectorVectors:
         text = self._database.text(statement.sql)
 
         async def run(connection: Connection) -> list[Row]:
-            can_send(connection)
             async with connection.pipeline():
                 await self._database.begin(connection)
                 await connection.execute(settings.sql.encode(), settings.values)
