@@ -42,7 +42,7 @@ from sfm_core.model.namespace import Scope
 from sfm_core.model.twins import digest
 from sfm_core.plugins.types import OpenContext
 from sfm_core.ports.storage import TextQuery, WordGroup
-from sfm_core.ports.writes import Put
+from sfm_core.ports.writes import Analysis, Put
 from sfm_core.services.ids import new_id
 from sfm_core.testing.servers.postgres import PostgresServer
 from sfm_core.text.analysis import analyse
@@ -144,10 +144,16 @@ class Sides:
         print(f"{f'store one, {count} callers at once':44s} {each:9.1f}", flush=True)
 
     async def learn(self, writes: Sequence[Put]) -> None:
-        """Make the words of `writes` known on both sides that have a vocabulary."""
+        """Make the words of `writes` known on both sides that have a vocabulary: by one more memory in each namespace."""
+        words: dict[str, set[tuple[str, str]]] = {}
         for write in writes:
-            await self.storage.add_words(write.memory.namespace, write.analysis.words)
-            await self.by_hand.add_words(write.memory.namespace, write.analysis.words)
+            words.setdefault(write.memory.namespace, set()).update(write.analysis.words)
+        for name, some in words.items():
+            memory = Memory(id=new_id(), namespace=name, occurred_at=NOW, created_at=NOW, updated_at=NOW)
+            analysis = Analysis(words=tuple(some))
+            write = Put(memory=memory, analysis=analysis, digest=digest(memory), given=frozenset(), dedupe=False)
+            await self.storage.apply([write])
+            await self.by_hand.store(write)
 
     async def search(self, what: str, namespaces: int) -> None:
         """Measure word searches."""

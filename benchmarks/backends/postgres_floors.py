@@ -132,13 +132,6 @@ class ByHand:
         await run("CREATE INDEX ON hand.memories USING gin (namespace, found, data jsonb_path_ops, tags)")
         await run("CREATE TABLE hand.words (namespace text, word text, stem text, PRIMARY KEY (namespace, word, stem))")
 
-    async def add_words(self, namespace: str, words: Sequence[tuple[str, str]]) -> None:
-        """Note words that are not known to be stored."""
-        new = sorted(set(words) - self.known.get(namespace, set()))
-        if new:
-            await self.connection.execute(_NEW_WORDS, (namespace, [word for word, _ in new], [stem for _, stem in new]))
-            self._learn({namespace: new})
-
     async def get(self, id: str) -> Any:
         """Read one row."""
         return await (await self.connection.execute(_GET.encode(), (id, NOW))).fetchone()

@@ -169,8 +169,6 @@ class World:
         projection = self._broken.projection(
             vectors=Faulty(wire, "index", self.index, odd=0.01),
             embedding=_EmbedderOver(wire, self.embedder),
-            vocabulary=None,
-            words=lambda memory: (),
             forget=copies.forget,
         )
         return Projector(self.storage(wire), projection, name=NAME, drives=False), copies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from sfm_core.errors import Conflict, InvalidInput, NotFound
 from sfm_core.memory import AgentMemory
+from sfm_core.model.namespace import ALL
 from sfm_core.testing.fakes import SettableClock
 
 EVERYTHING = {"and": []}
@@ -238,3 +240,23 @@ async def test_every_removal_raises_the_version_and_is_logged(memory: AgentMemor
         ("deleted", 4),
         ("erased", 5),
     ]
+
+
+@pytest.mark.parametrize("task", ["reindex", "reconcile"])
+async def test_no_maintenance_brings_back_a_word(memory: AgentMemory, task: str) -> None:
+    """It has read the memory already and goes on after the erasure."""
+    one = (await memory.remember("a secret kettle")).memory
+    await memory.remember("green tea")
+    maintenance: Any = memory.services.maintenance
+    storage = maintenance._storage
+    scan = storage.scan
+
+    async def late(*args: Any, **options: Any) -> AsyncIterator[Any]:
+        async for batch in scan(*args, **options):
+            await memory.erase(one.id)
+            yield batch
+
+    storage.scan = late
+    assert {"secret", "kettle"} <= {word for word, _ in await storage.words(ALL)}
+    await getattr(maintenance, task)(memory.principal)
+    assert {word for word, _ in await storage.words(ALL)} == {"green", "tea"}

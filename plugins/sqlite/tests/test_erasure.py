@@ -142,8 +142,6 @@ async def test_words_come_back_with_a_later_memory(storage: SqliteStorage) -> No
     await store(storage, erase(one))
     assert await storage.words_token(HERE) != before
     assert sorted(await storage.words(HERE)) == []
-    await storage.add_words(HERE.namespace, [("teapot", "teapot")])
-    assert sorted(await storage.words(HERE)) == [("teapot", "teapot")]
     await store(storage, put("teapot"))
     assert sorted(await storage.words(HERE)) == [("teapot", "teapot")]
 

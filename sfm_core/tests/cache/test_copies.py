@@ -234,7 +234,7 @@ async def test_no_write_waits_for_copies_alone(storage: Any) -> None:
     async def forget(ids: Sequence[str]) -> None:
         forgotten.extend(ids)
 
-    projection = Projection(vectors=None, embedding=None, vocabulary=None, words=lambda _: (), forget=forget)
+    projection = Projection(vectors=None, embedding=None, forget=forget)
     projector = Projector(storage, projection, name="copies", drives=False)
     [memory] = await build.store(storage, build.put("word"))
     assert projector.keeps_up

@@ -104,10 +104,13 @@ class World:
         leadership = None if holder is None else Leadership(self.storage, RELAY, seconds=2.0, holder=holder)
         return Relay(self.storage, self.bus, source=SOURCE, durable=durable, leadership=leadership, page=page)
 
+    def projection(self) -> Projection:
+        """Return what goes into the index."""
+        return Projection(vectors=self.vectors, embedding=self.embedder)
+
     def projector(self) -> Projector:
         """Return a projector into the index that leaves the driving to others."""
-        projection = Projection(vectors=self.vectors, embedding=self.embedder, vocabulary=None, words=lambda memory: ())
-        return Projector(self.storage, projection, name="projector:pipeline", drives=False)
+        return Projector(self.storage, self.projection(), name="projector:pipeline", drives=False)
 
     def consumer(self, *, batch: int = 500, attempts: int = 3) -> Consumer:
         """Return a member of the group."""

@@ -78,7 +78,6 @@ class World:
         analysis = analyse(content, memory.author, language)
         write = Put(memory=memory, analysis=analysis, digest=digest(memory), given=frozenset(fields), dedupe=False)
         await self.storage.apply([write])
-        await self.storage.add_words(memory.namespace, analysis.words)
         if embed and content is not None:
             await self.index(memory)
         return memory

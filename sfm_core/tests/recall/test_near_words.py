@@ -75,9 +75,6 @@ class Vocabulary:
         """Return the number of words."""
         return len(self.pairs)
 
-    async def add_words(self, namespace: str, words: object) -> None:
-        """Not needed here."""
-
 
 def word(text: str, *, near: bool = True) -> QuestionWord:
     """Return a word whose stem is its first three letters."""

@@ -90,7 +90,6 @@ class State:
         self.by_digest: dict[tuple[str, bytes], set[str]] = defaultdict(set)
         self.touching: dict[str, set[LinkKey]] = defaultdict(set)
         self.holders: dict[str, Counter[Word]] = defaultdict(Counter)
-        self.added: dict[str, set[Word]] = defaultdict(set)
         self.words_token = 0
         self._undo: list[Callable[[], object]] = []
 
@@ -214,11 +213,10 @@ class State:
                 self.drop(self.coordinates, key)
 
     def _count_words(self, namespace: str, words: frozenset[Word], by: int) -> None:
-        counts, added = self.holders[namespace], self.added[namespace]
+        counts = self.holders[namespace]
         for word in words:
             self.put(counts, word, counts[word] + by)
             if counts[word] == 0:
                 self.drop(counts, word)
-                self.leave(added, word)
         if words:
             self.words_token += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -265,9 +265,7 @@ class InmemoryStorage:
 
     async def words(self, scope: Scope) -> Sequence[tuple[str, str]]:
         """Return the distinct words of `scope`, sorted."""
-        state = self._state
-        names = {name for name in (*state.holders, *state.added) if scope.covers(name)}
-        return sorted({word for name in names for word in (*state.holders[name], *state.added[name])})
+        return sorted({word for name, words in self._state.holders.items() if scope.covers(name) for word in words})
 
     async def list(
         self,
@@ -294,11 +292,6 @@ class InmemoryStorage:
     async def words_token(self, scope: Scope) -> object:
         """Return a number that rises when words change anywhere."""
         return self._state.words_token
-
-    async def add_words(self, namespace: str, words: Iterable[tuple[str, str]]) -> None:
-        """Add words."""
-        self._state.added[namespace].update(words)
-        self._state.words_token += 1
 
     def _do(self, write: Write, atomic: bool) -> Result:
         mark = self._state.mark()

@@ -163,17 +163,6 @@ class Flusher:
         assert row is not None
         return int(row[0]) - 1
 
-    async def add_words(self, connection: Connection, words: Mapping[str, Iterable[Word]]) -> None:
-        """Add words in a transaction of its own."""
-        async with connection.pipeline():
-            await self._database.begin(connection)
-            cursor = connection.cursor()
-            for values in added(words):
-                await self._run(cursor, ADD, values)
-            await self._run(cursor, _LOCK, [self.lock, [], []])
-            await self._run(cursor, COUNT, ())
-            await self._database.commit(connection)
-
     async def _unheld(self, connection: Connection, erased: Sequence[str]) -> list[list[Any]]:
         """Return what `CLEAN` takes, nothing for no word: those that only the memories that are erased seem to hold."""
         cursor = await connection.execute(self._database.text(UNHELD), [erased] * 5, binary=True)

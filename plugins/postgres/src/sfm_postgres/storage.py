@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -224,10 +224,6 @@ class PostgresStorage:
     async def words_token(self, scope: Scope) -> object:
         """Return how often the words of `scope` changed."""
         return await times_changed(self._database, scope)
-
-    async def add_words(self, namespace: str, words: Iterable[tuple[str, str]]) -> None:
-        """Add words; those that are known to be stored cost nothing."""
-        await self._writer.add_words(namespace, words)
 
     async def close(self) -> None:
         """Carry out what waits to be written."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 from itertools import count
 from typing import Any
 
@@ -79,19 +79,6 @@ class Writer:
                 self._start(self._work())
         result: list[Result] | Replayed = await unit.future
         return result
-
-    async def add_words(self, namespace: str, words: Iterable[Word]) -> None:
-        """Carry out `Vocabulary.add_words`."""
-        new = self._known.unknown(namespace, words)
-        if not new:
-            return
-
-        async def add(connection: Connection) -> None:
-            await self._flusher.add_words(connection, {namespace: new})
-
-        removals = self._known.removals(namespace)
-        await self._database.attempt(add)
-        self._known.stored(namespace, new, removals)
 
     async def close(self) -> None:
         """Carry out what waits, and take nothing more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NoReturn, get_args
 
@@ -126,10 +125,6 @@ class Ledger:
     def join(self, operation: str, id: bytes, version: int, sequence: int) -> None:
         """Note that `operation` gave a memory this version."""
         self.connection.execute(_JOIN, (operation, id, version, sequence))
-
-    def add_words(self, namespace: str, words: Iterable[tuple[str, str]]) -> None:
-        """Add words to a namespace."""
-        self.lexicon.add_words(self.namespace(namespace), words)
 
     def words_removed(self, ns: int) -> None:
         """Note that a namespace has fewer words."""

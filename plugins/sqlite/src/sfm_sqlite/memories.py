@@ -156,7 +156,7 @@ def store(
     else:
         keep_version(ledger, head, micros(memory.updated_at))
         connection.execute(_SET, (*values, num))
-    ledger.add_words(memory.namespace, analysis.words)
+    ledger.lexicon.add_words(ns, analysis.words)
     return Applied(memory, outcome, sequence)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -254,9 +254,7 @@ class SqliteStorage:
 
     async def words(self, scope: Scope) -> Sequence[tuple[str, str]]:
         """Return the distinct words of `scope`, new ones after all others."""
-        noted = self._notes.words(scope)
-        stored = await self._readers.later(lambda reader: vocabulary.words(reader, scope))
-        return list(dict.fromkeys((*stored, *sorted(noted)))) if noted else stored
+        return await self._readers.later(lambda reader: vocabulary.words(reader, scope))
 
     async def list(
         self,
@@ -287,12 +285,7 @@ class SqliteStorage:
 
     async def words_token(self, scope: Scope) -> object:
         """Return what differs after the words of `scope` changed."""
-        stored = self._readers.now(lambda reader: vocabulary.token(reader, scope))
-        return stored, self._notes.generation
-
-    async def add_words(self, namespace: str, words: Iterable[tuple[str, str]]) -> None:
-        """Note words; stored with the next write, or on close."""
-        self._notes.add_words(namespace, words)
+        return self._readers.now(lambda reader: vocabulary.token(reader, scope))
 
     def _writable(self) -> Writer:
         if self._writer is None:

@@ -213,10 +213,9 @@ class Writer:
         self._seconds = known + _WEIGHT * (seconds - known)
 
     def _begin(self, patience: float) -> None:
-        noted = self._notes.take()
         try:
             self._lock(patience)
-            self._notes.write(self._ledger, noted)
+            self._notes.write(self._connection)
         except BaseException:
             self._roll_back()
             raise

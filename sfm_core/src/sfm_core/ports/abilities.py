@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -157,21 +157,21 @@ class Vocabulary(Protocol):
     async def words(self, scope: Scope) -> Sequence[tuple[str, str]]:
         """Return (word, stem) pairs of `scope`, each once, in stable order.
 
-        Words come into it with the write (`Analysis.words`), or by `add_words`.
+        Words come into it with the write that stores a content (`Analysis.words`), in its transaction, and in no other way:
+        whoever noted them later could bring back those of a memory that is erased meanwhile. They stay while a memory holds
+        them, a tombstone too, and go with its erasure.
 
-        Proven by test_projected_words_are_in_the_vocabulary and test_the_vocabulary_is_that_of_the_scope.
+        Proven by test_words_come_into_the_vocabulary_with_the_write, test_refused_writes_bring_no_words,
+        test_a_new_version_brings_its_words, test_imported_words_are_in_the_vocabulary, test_a_revived_memory_has_its_words,
+        test_erased_words_leave_the_vocabulary and test_the_vocabulary_is_that_of_the_scope.
         """
         ...
 
     async def words_token(self, scope: Scope) -> object:
         """Return a cheap value that differs after the words of `scope` changed (it may differ more often).
 
-        Proven by test_the_token_differs_after_a_new_word.
+        Proven by test_the_token_differs_after_a_new_word and test_erased_words_leave_the_vocabulary.
         """
-        ...
-
-    async def add_words(self, namespace: str, words: Iterable[tuple[str, str]]) -> None:
-        """Add words; known ones are skipped. May be made durable lazily."""
         ...
 
 

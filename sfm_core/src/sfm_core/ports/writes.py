@@ -43,7 +43,7 @@ class Analysis(Struct, frozen=True):
 
     Attributes:
         stems: index terms with repeats, in order of the text; opaque to a storage except for equality.
-        words: the distinct surface words with their stems, for the vocabulary.
+        words: the distinct surface words with their stems, for the vocabulary, which is given words in no other way.
         length: number of words of the text (all words, stop words included).
         asks: share of the sentences that are questions, 0..1.
         time: whether the text holds an expression that places an event in time.

@@ -130,7 +130,7 @@ class Maintenance:
     async def _project(self, batch: Sequence[Stored]) -> None:
         live = [s.memory for s in batch if not s.deleted]
         gone = [(s.memory.id, s.memory.version) for s in batch if s.deleted]
-        await self._projection.apply(live, gone, anew=True)
+        await self._projection.apply(live, gone)
 
     async def _total(self) -> int:
         stats = await self._storage.namespaces(ALL, now=_BEFORE_ALL)  # a scan meets what has expired, too

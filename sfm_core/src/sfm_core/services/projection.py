@@ -1,7 +1,7 @@
 """What the newest versions of memories are carried into: the vector index and cached copies.
 
-The vocabulary of near words is none of it: the storage notes words with the write. They are added here only where
-everything is built anew.
+The vocabulary of near words is none of it: the storage notes words with the write, and whoever noted them later could bring
+back those of a memory that is erased meanwhile.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ from sfm_core.errors import BackendError
 from sfm_core.model.memory import Memory
 from sfm_core.model.namespace import ALL
 from sfm_core.ports.embedding import Embedding
-from sfm_core.ports.storage import Vocabulary
 from sfm_core.ports.vectors import Point, Vectors
 
-__all__ = ["Projection", "Terms", "Words"]
+__all__ = ["Projection", "Terms"]
 
 _log = logging.getLogger("sfm.projector")
 
-Words = Callable[[Memory], Sequence[tuple[str, str]]]
 Terms = Callable[[Memory], Sequence[str]]
 _Row = Sequence[float]
 
@@ -33,8 +31,6 @@ class Projection:
     Args:
         vectors: the index; None when there is none.
         embedding: what embeds for it; None for an index of words alone.
-        vocabulary: has the words of contents for near words; None when nobody reads them.
-        words: the words of a memory's content.
         terms: the index terms of a memory's content, where the index is asked for words; None where it is not.
         forget: overwrites the cached copies of memories that are gone; it never fails. None when there are no copies.
     """
@@ -44,15 +40,11 @@ class Projection:
         *,
         vectors: Vectors | None,
         embedding: Embedding | None,
-        vocabulary: Vocabulary | None,
-        words: Words,
         terms: Terms | None = None,
         forget: Callable[[Sequence[str]], Awaitable[object]] | None = None,
     ) -> None:
         self.vectors = vectors
         self._embedding = embedding
-        self._vocabulary = vocabulary
-        self._words = words
         self._terms = terms
         self._forget = forget
 
@@ -97,7 +89,6 @@ class Projection:
         gone: Sequence[tuple[str, int]],
         *,
         just_written: bool = False,
-        anew: bool = False,
         strict: bool = False,
     ) -> None:
         """Project the newest versions `live`, and the deletions `gone` as (id, version).
@@ -106,7 +97,6 @@ class Projection:
             live: memories that are to be found.
             gone: ids that are not, with the version of the tombstone or erasure.
             just_written: the writer has forgotten `gone`.
-            anew: note the words of `live`, too. Otherwise never: a memory that is erased meanwhile would leave its own behind.
 
         Raises:
             BackendError: a projection or the embedder is down.
@@ -114,12 +104,6 @@ class Projection:
         # First of all: an erased memory must not wait for an index or an embedder.
         if self._forget is not None and gone and not just_written:
             await self._forget([id for id, _ in gone])
-        if self._vocabulary is not None and anew:
-            fresh: dict[str, dict[tuple[str, str], None]] = {}
-            for memory in live:
-                fresh.setdefault(memory.namespace, {}).update(dict.fromkeys(self._words(memory)))
-            for namespace, found in fresh.items():
-                await self._vocabulary.add_words(namespace, found)
         if self.vectors is not None:
             await self._index(self.vectors, live, gone, strict)
 

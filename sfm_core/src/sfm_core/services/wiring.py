@@ -14,7 +14,7 @@ from sfm_core.plugins.registry import Registry
 from sfm_core.ports.cache import Cache, CacheCapability
 from sfm_core.ports.embedding import Embedding, WordVectors
 from sfm_core.ports.events import Events
-from sfm_core.ports.storage import ApiKeys, Storage, StorageCapability, Vocabulary
+from sfm_core.ports.storage import ApiKeys, Storage, StorageCapability
 from sfm_core.ports.vectors import LexicalVectors, Space, Vectors
 from sfm_core.ports.writes import Analysis
 from sfm_core.services.authentication import Authentication
@@ -176,12 +176,9 @@ def _projection(
     words: IndexWords | None,
     copies: Copies | None,
 ) -> Projection:
-    noted = ports.near_words is not None and StorageCapability.VOCABULARY in _able(plan, registry, "storage")
     return Projection(
         vectors=ports.vectors,
         embedding=ports.embedding,
-        vocabulary=cast(Vocabulary, ports.storage) if noted else None,
-        words=lambda memory: analyse_memory(memory).words,
         terms=None if words is None else lambda memory: analyse_memory(memory).stems,
         forget=None if copies is None else copies.forget,
     )

@@ -67,7 +67,7 @@ class NoVocabularySuite(AbsentMethods):
 
     port = Port.STORAGE
     lacks = StorageCapability.VOCABULARY
-    methods = ("words", "words_token", "add_words")
+    methods = ("words", "words_token")
 
 
 class NoMatchingSuite(AbsentMethods):

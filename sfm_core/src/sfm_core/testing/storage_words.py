@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from msgspec.structs import replace
 
+from sfm_core.errors import Conflict
 from sfm_core.model.filter import Filter, parse_filter
 from sfm_core.model.namespace import ALL, Scope
 from sfm_core.plugins.types import Port
@@ -15,11 +16,11 @@ from sfm_core.ports.storage import FullText, Storage, StorageCapability, TextQue
 from sfm_core.ports.writes import Analysis
 from sfm_core.testing.build import (
     HERE,
-    NAMESPACE,
     NOW,
     at,
     erase,
     ids_of,
+    memory,
     new_id,
     put,
     question,
@@ -30,6 +31,7 @@ from sfm_core.testing.build import (
 )
 from sfm_core.testing.filter_cases import FILTER_MEMORIES, wrong_answers
 from sfm_core.testing.opener import Opener
+from sfm_core.testing.storage_imports import importing
 from sfm_core.testing.storage_isolation import QUIET, namespaces
 from sfm_core.testing.storage_ranking import RankingTests
 from sfm_core.testing.suite import Suite
@@ -201,24 +203,61 @@ class VocabularySuite(Suite):
     port = Port.STORAGE
     capability = StorageCapability.VOCABULARY
 
-    async def test_projected_words_are_in_the_vocabulary(self, backend: _Naming) -> None:
-        """With the write, and when added; each once, with its stem, in a stable order, whatever their signs."""
-        words = [("teas", "tea"), ("tea", "tea"), ("née", "née"), ("nee", "née"), ("日本", "日本"), ("c++", "c++")]
-        await store(backend, replace(put("x"), analysis=Analysis(words=tuple(words[2:]))))
+    async def test_words_come_into_the_vocabulary_with_the_write(self, backend: _Naming) -> None:
+        """Each once, with its stem, in a stable order, whatever their signs."""
+        words = (("teas", "tea"), ("tea", "tea"), ("née", "née"), ("nee", "née"), ("日本", "日本"), ("c++", "c++"))
+        await store(backend, replace(put("x"), analysis=Analysis(words=words[2:])))
         assert sorted(await backend.words(HERE)) == sorted(words[2:])
-        await backend.add_words(NAMESPACE, words)
-        await backend.add_words(NAMESPACE, words[:2])
+        await store(backend, replace(put("y"), analysis=Analysis(words=words)))
+        await store(backend, replace(put("z"), analysis=Analysis(words=words[:2])))
         found = await backend.words(HERE)
         assert sorted(found) == sorted(words)
         assert list(await backend.words(HERE)) == list(found)
+
+    async def test_refused_writes_bring_no_words(self, backend: _Naming) -> None:
+        """Of an atomic batch none, of another one those of the writes that were carried out."""
+        [one] = await store(backend, put("tea"))
+        taken = put(memory("secret", id=one.id), dedupe=False)
+        with pytest.raises(Conflict):
+            await backend.apply([put("milk"), taken])
+        assert await named(backend) == ["tea"]
+        await backend.apply([put("milk"), taken], atomic=False)
+        assert await named(backend) == ["milk", "tea"]
+
+    async def test_a_new_version_brings_its_words(self, backend: _Naming) -> None:
+        """Changed, stored at a coordinate that is taken, or restored."""
+        [one] = await store(backend, put("alpha", coordinate=(1.0,)))
+        [two] = await store(backend, replacing(one, content="beta"))
+        [three] = await store(backend, put("gamma", coordinate=(1.0,), time=at(2)))
+        assert (three.id, three.version) == (two.id, 3)
+        [gone] = await store(backend, remove(three, time=at(3)))
+        await store(backend, replacing(gone, content="delta", outcome="restored", revive=True, time=at(4)))
+        assert await named(backend) == ["alpha", "beta", "delta", "gamma"]
+
+    async def test_imported_words_are_in_the_vocabulary(self, backend: _Naming) -> None:
+        """Those of the newest version, live or a tombstone; those of an earlier one when it is restored."""
+        one = memory("alpha")
+        two = replace(one, content="beta", version=2, updated_at=at(1))
+        await store(backend, importing(one, two), importing(memory("gamma"), deleted=True))
+        assert {"beta", "gamma"} <= set(await named(backend))
+        await store(backend, replacing(two, content="alpha", outcome="restored"))
+        assert await named(backend) == ["alpha", "beta", "gamma"]
+
+    async def test_a_revived_memory_has_its_words(self, backend: _Naming) -> None:
+        """An undo carries no analysis: the tombstone has kept them, also from the erasure of another holder."""
+        op = new_id()
+        one, other = await store(backend, put("green tea"), put("green cup"))
+        await store(backend, remove(one, operation=op))
+        await store(backend, erase(other))
+        await store(backend, revive(one, op))
+        assert await named(backend) == ["green", "tea"]
 
     async def test_the_vocabulary_is_that_of_the_scope(self, backend: _Naming) -> None:
         """By whole segments, each pair once over a subtree."""
         names = {"a": "tea", "a/b": "milk", "a-b": "rum", "ab": "gin", "A": "ale", "a%": "mead"}
         for name, word in names.items():
-            pairs = [(word, word), ("water", "water")]
-            await store(backend, replace(put(word, namespace=name), analysis=Analysis(words=tuple(pairs))))
-            await backend.add_words(name, pairs)
+            pairs = ((word, word), ("water", "water"))
+            await store(backend, replace(put(word, namespace=name), analysis=Analysis(words=pairs)))
         for name, word in names.items():
             assert sorted(await backend.words(Scope(name))) == sorted([(word, word), ("water", "water")])
         below = sorted(await backend.words(Scope("a", subtree=True)))
@@ -228,34 +267,35 @@ class VocabularySuite(Suite):
     @QUIET
     @given(names=namespaces)
     async def test_no_vocabulary_leaves_its_scope(self, opener: Opener, names: list[str]) -> None:
-        """The words of a scope are those of its namespaces, whether they came with a write or were added."""
+        """The words of a scope are those of its namespaces."""
         backend: _Naming = await opener.reopen()
         tag = new_id()
         for number, name in enumerate(names):
-            pairs = ((f"{tag} {number} written", "w"),)
+            pairs = ((f"{tag} {number}", "w"),)
             await store(backend, replace(put(tag, namespace=name), analysis=Analysis(words=pairs)))
-            await backend.add_words(name, [(f"{tag} {number} added", "a")])
         for scope in (Scope(name, sub) for name in names for sub in (False, True)):
-            inside = {number for number, name in enumerate(names) if scope.covers(name)}
-            expected = {f"{tag} {number} {how}" for number in inside for how in ("written", "added")}
+            expected = {f"{tag} {number}" for number, name in enumerate(names) if scope.covers(name)}
             assert {word for word, _ in await backend.words(scope) if word.startswith(tag)} == expected
 
     async def test_the_token_differs_after_a_new_word(self, backend: _Naming) -> None:
         """So that whoever keeps the words knows when to read them again."""
         await store(backend, put("tea"))
-        await backend.add_words(NAMESPACE, [("tea", "tea")])
         before = await backend.words_token(HERE)
-        await backend.add_words(NAMESPACE, [("milk", "milk")])
+        await store(backend, put("milk"))
         assert await backend.words_token(HERE) != before
 
     async def test_erased_words_leave_the_vocabulary(self, backend: _Naming) -> None:
         """Those that nobody else holds, of former versions too, and the token differs."""
         one, other = await store(backend, put("secret tea"), put("tea and milk"))
-        await backend.add_words(NAMESPACE, [(word, word) for word in ("secret", "tea", "and", "milk")])
         [two] = await store(backend, replacing(one, content="hidden tea"))
-        await backend.add_words(NAMESPACE, [("hidden", "hidden"), ("tea", "tea")])
+        assert await named(backend) == ["and", "hidden", "milk", "secret", "tea"]
         before = await backend.words_token(HERE)
         await store(backend, erase(two))
-        assert sorted(word for word, _ in await backend.words(HERE)) == ["and", "milk", "tea"]
+        assert await named(backend) == ["and", "milk", "tea"]
         assert await backend.words_token(HERE) != before
         assert (await backend.get([other.id], now=NOW)) == [other]
+
+
+async def named(backend: Vocabulary) -> list[str]:
+    """Return the words of the vocabulary, sorted."""
+    return sorted(word for word, _ in await backend.words(HERE))
