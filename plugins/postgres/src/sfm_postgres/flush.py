@@ -36,7 +36,7 @@ from sfm_postgres.packing import (
 from sfm_postgres.pool import Connection
 from sfm_postgres.rows import ALL_COLUMNS, json_text, row_of
 from sfm_postgres.view import Changed, Held, Past, View
-from sfm_postgres.vocabulary import ADD, CLEAN, COUNT, UNHELD, Known, Word, added
+from sfm_postgres.vocabulary import ADD, CLEAN, COUNT, UNHELD, Word, added
 
 __all__ = ["Flusher"]
 
@@ -104,9 +104,8 @@ _LOG = f"""WITH logged AS (
 class Flusher:
     """Stores what a `View` says."""
 
-    def __init__(self, database: Database, known: Known) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._known = known
         self.lock = lock_key("changes", database.schema)
 
     async def flush(

@@ -55,7 +55,7 @@ class Writer:
         self._database = database
         self._known = known
         self._loader = Loader(database, known)
-        self._flusher = Flusher(database, known)
+        self._flusher = Flusher(database)
         self._queue: deque[_Unit] = deque()
         self._lanes = 0
         self._large = asyncio.Semaphore(_LANES)
