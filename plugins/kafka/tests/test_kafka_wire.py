@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ from sfm_kafka import plugin
 from sfm_kafka.config import KafkaConfig
 from sfm_kafka.failures import failure, translated
 from sfm_kafka.lanes import Lane
+from sfm_kafka.link import Link
 from sfm_kafka.probe import _check
 from sfm_kafka.security import connection_options
 from sfm_kafka.wire import Token, decode, decoded, foreign, ours_of, record_of, whole
@@ -208,3 +210,27 @@ def test_our_headers_are_told_from_those_of_others() -> None:
     headers = [("traceparent", b"00-1"), ("sfm-group", b"index"), ("empty", None), ("sfm-error", None)]
     assert ours_of(headers) == {"sfm-group": b"index", "sfm-error": b""}
     assert foreign(headers) == (("traceparent", b"00-1"), ("empty", b""))
+
+
+@pytest.mark.parametrize(("breaks_off", "ending"), [(False, "ended"), (True, "broken off")])
+async def test_a_start_that_nobody_waits_for_any_more_is_closed_after_its_end(breaks_off: bool, ending: str) -> None:
+    """Broken off, the driver would leave a connection open; but who joins a group must not join it late."""
+    link = Link(KafkaConfig(bootstrap_servers=("127.0.0.1:1",)), create=False)
+    told: list[str] = []
+
+    async def start() -> None:
+        try:
+            await asyncio.sleep(0.1)
+        except asyncio.CancelledError:
+            told.append("broken off")
+            raise
+        told.append("ended")
+
+    async def close() -> None:
+        told.append("closed")
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await link.started(start(), close, breaks_off=breaks_off)
+    await link.background.finish(10)
+    assert told == [ending, "closed"]

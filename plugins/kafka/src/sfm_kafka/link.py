@@ -126,12 +126,25 @@ class Link:
                 self._reader = reader
             return self._reader
 
-    async def started(self, start: Awaitable[object], close: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Wait for the start of a client; one that fails is closed, and why it failed is found out."""
+    async def started(
+        self,
+        start: Coroutine[Any, Any, None],
+        close: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        breaks_off: bool = False,
+    ) -> None:
+        """Wait for the start of a client; one that fails is closed, and why it failed is found out.
+
+        Args:
+            start, close: the client's own.
+            breaks_off: whether the start is broken off when the caller is. Otherwise it is left to end by itself, within the
+                time limit of a request: the driver forgets to close the connection of one that is broken off.
+        """
+        begun = self.background.begin(start)
         try:
-            await start
+            await (begun if breaks_off else asyncio.shield(begun))
         except BaseException as error:
-            self.background.begin(close())
+            self.background.begin(_closed_after(begun, close))
             if isinstance(error, driver.KafkaConnectionError):
                 # The driver tells a refused login as if no broker were there.
                 await greet(self.options)
@@ -144,3 +157,8 @@ class Link:
             self.background.begin(admin.close())
         if reader is not None:
             self.background.begin(reader.stop())
+
+
+async def _closed_after(start: asyncio.Task[None], close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    await asyncio.wait({start})
+    await close()

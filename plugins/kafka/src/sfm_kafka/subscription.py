@@ -99,7 +99,8 @@ class KafkaSubscription:
         try:
             with translated(f"join group {self._group}"):
                 async with asyncio.timeout(self._rebalance + config.session_timeout):
-                    await self._link.started(consumer.start(), consumer.stop)
+                    # Left to itself it would take a share that nobody works on.
+                    await self._link.started(consumer.start(), consumer.stop, breaks_off=True)
         except BaseException:
             self._let_go()
             raise
