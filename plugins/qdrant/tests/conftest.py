@@ -65,12 +65,16 @@ class Stub:
 
     async def stop(self) -> None:
         """Refuse connections, and break those that are open."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for task in list(self._busy):
-            task.cancel()
-        await asyncio.gather(*self._busy, return_exceptions=True)
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        closed = asyncio.ensure_future(server.wait_closed())
+        # One that was just accepted is not served yet.
+        while self._busy or not closed.done():
+            for task in list(self._busy):
+                task.cancel()
+            await asyncio.wait({closed, *self._busy}, timeout=0.01)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

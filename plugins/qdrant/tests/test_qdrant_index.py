@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
@@ -22,8 +22,10 @@ from sfm_core.testing.vectors import UP, fan, point, unit
 from sfm_qdrant import testing
 from sfm_qdrant.client import connect
 from sfm_qdrant.config import QdrantConfig
+from sfm_qdrant.engine import Engine, Found
 from sfm_qdrant.layout import MARK_ID, name_for
 from sfm_qdrant.plugin import sfm_vectors
+from sfm_qdrant.vectors import QdrantVectors
 
 SERVER, EDGE = sfm_vectors()
 
@@ -311,6 +313,27 @@ async def test_the_nearest_of_all_namespaces_are_found_when_the_graphs_are_built
             near = sorted(inside, key=lambda one: -one.vector[0])[:10]
             missed = set(ids_of(near)) - set(ids_of(await index.search(scope, asked, limit=10)))
             assert len(missed) <= (0 if scope == ALL else 2)
+
+
+@pytest.mark.parametrize(("passing", "exactly"), [(30, [False, True]), (2, [False, True]), (40, [False])])
+async def test_a_walk_of_the_graph_that_met_too_few_is_followed_by_a_search_without_it(
+    passing: int, exactly: list[bool]
+) -> None:
+    """Under a filter the graph may fall apart: fewer than were asked for come only when no more pass."""
+    asked: list[bool] = []
+
+    class Walking:
+        walks = True
+
+        async def search(self, asks: Any) -> list[list[Found]]:
+            asked.extend(ask.exact for ask in asks)
+            met = passing if asks[0].exact or passing == 40 else passing // 3
+            hits = [Found(str(number), 1 - number / 100, {"version": 1}) for number in range(met)]
+            return [hits[: asks[0].limit]]
+
+    found = await QdrantVectors(cast(Engine, Walking()), space=SPACE, average_terms=10).search(HERE, UP, limit=20)
+    assert [hit.id for hit in found] == [str(number) for number in range(min(20, passing))]
+    assert asked == exactly
 
 
 async def test_fractions_are_told_apart_after_the_engine_rewrote_them(stub: Any, collection: str) -> None:

@@ -131,10 +131,10 @@ def test_searches_survive_grpc(ask: tuple[str, Any]) -> None:
 
 def test_all_namespaces_are_searched_without_the_graph() -> None:
     """Which hangs together inside a namespace or a subtree only; words have none."""
-    ask = Ask(using=DENSE, vector=[1.0], where=ALL, limit=1, everywhere=True)
+    ask = Ask(using=DENSE, vector=[1.0], where=ALL, limit=1, exact=True)
     quick = models.SearchParams(hnsw_ef=64)
     assert query_of(ask, quick).params == models.SearchParams(exact=True)
-    assert query_of(structs.replace(ask, everywhere=False), quick).params == quick
+    assert query_of(structs.replace(ask, exact=False), quick).params == quick
     assert query_of(structs.replace(ask, using=WORDS, vector=Sparse([1], [1.0])), quick).params is None
 
 

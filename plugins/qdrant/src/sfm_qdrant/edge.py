@@ -60,6 +60,8 @@ async def open_edge(config: QdrantConfig, context: OpenContext) -> AsyncIterator
 class EdgeEngine:
     """One shard, and the folder that names it."""
 
+    walks = False
+
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sfm-qdrant")

@@ -36,7 +36,7 @@ class Row(Struct, frozen=True):
 class Ask(Struct, frozen=True, kw_only=True):
     """A search by one of the two vectors; `fields` of the payload come back, and the words when `with_words`.
 
-    `everywhere`: in all namespaces, of which no graph is built.
+    `exact`: without the graph.
     """
 
     using: str
@@ -45,7 +45,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     limit: int
     fields: tuple[str, ...] = ()
     with_words: bool = False
-    everywhere: bool = False
+    exact: bool = False
 
 
 class Found(Struct, frozen=True):
@@ -58,7 +58,13 @@ class Found(Struct, frozen=True):
 
 
 class Engine(Protocol):
-    """One index. Its methods raise `BackendError`, `BackendUnavailable` while it is down, `ConfigError` at first contact."""
+    """One index. Its methods raise `BackendError`, `BackendUnavailable` while it is down, `ConfigError` at first contact.
+
+    Attributes:
+        walks: whether a search that is not `exact` may walk a graph, and so miss some that pass.
+    """
+
+    walks: bool
 
     async def write(self, rows: Sequence[Row], *, deletions: bool) -> None:
         """Store each row whose id has no point, or one of a lower version (with `deletions`: not above the row's).

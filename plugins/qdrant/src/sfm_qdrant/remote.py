@@ -49,8 +49,8 @@ class RemoteEngine:
         self._meeting = asyncio.Lock()
         self._writing = asyncio.Lock()
         self._patience = Patience()
-        params = models.SearchParams(hnsw_ef=config.search_ef, exact=config.exact)
-        self._params = params if config.exact or config.search_ef else None
+        self.walks = not config.exact
+        self._params = models.SearchParams(hnsw_ef=config.search_ef) if config.search_ef else None
 
     async def meet(self) -> tuple[int, int]:
         """Compare versions and spaces with the server, once; return its version.

@@ -92,10 +92,10 @@ def query_of(ask: Ask, params: models.SearchParams | None) -> models.QueryReques
 
 
 def _params(ask: Ask, params: models.SearchParams | None) -> models.SearchParams | None:
-    """Return how to search: through all namespaces without the graph, whose parts do not hang together."""
+    """Return how to search: by a graph as the settings say, or without one."""
     if ask.using != DENSE:
         return None
-    return models.SearchParams(exact=True) if ask.everywhere else params
+    return models.SearchParams(exact=True) if ask.exact else params
 
 
 def found_in(response: QueryResponse) -> list[Found]:

@@ -83,8 +83,9 @@ class QdrantVectors:
         """Return the nearest points: see the port. Beyond a thousand equal ones at the edge, any of them come."""
         if self._space is None:
             raise CapabilityNotSupported("qdrant/vectors: this index was opened for words alone, it has no vectors")
-        everywhere = scope.subtree and not scope.namespace
-        ask = Ask(using=DENSE, vector=_sendable(vector), where=NOTHING, limit=limit, everywhere=everywhere)
+        # No graph leads from one namespace to another.
+        exact = not self._engine.walks or (scope.subtree and not scope.namespace)
+        ask = Ask(using=DENSE, vector=_sendable(vector), where=NOTHING, limit=limit, exact=exact)
         found = await self._found(ask, scope, filter, limit, lambda hit: round(hit.score, _COSINE_DIGITS), among)
         return [VectorHit(hit.id, hit.payload["version"], score) for hit, score in found]
 
@@ -153,7 +154,8 @@ class QdrantVectors:
     ) -> list[tuple[Found, float]]:
         """Return at most `limit` that pass, best first, ties by id, with their scores.
 
-        More and more are fetched while too few of them pass what the engine could not decide, or while those at the edge tie.
+        More and more are fetched while too few of them pass what the engine could not decide, or while those at the edge tie;
+        without the graph in the end, if it led to too few.
         What is asked `beside` goes along with the first request; `learn` gets the answers before anything is scored.
         """
         bounds = compile_filter(filter)
@@ -172,7 +174,11 @@ class QdrantVectors:
             passing = found if bounds.exact else [hit for hit in found if matches(filter, whole(hit.payload["memory"]))]
             ranked = sorted(((hit, score(hit)) for hit in passing), key=lambda pair: (-pair[1], pair[0].id))
             if len(found) < wanted:
-                return ranked[:limit]
+                if len(ranked) >= limit or ask.exact or ask.using != DENSE:
+                    return ranked[:limit]
+                # A walk of the graph may end before it has met all that pass.
+                ask = replace(ask, exact=True)
+                continue
             enough = bool(beside) or wanted > limit + _MOST_TIES
             if len(ranked) >= limit and (enough or ranked[limit - 1][1] > score(found[-1])):
                 return ranked[:limit]
