@@ -131,6 +131,18 @@ def test_a_key_has_no_verb_that_its_maker_has_not(new_process: Any, mine: set[Ve
     run(check, new_process)
 
 
+async def test_a_key_ends_no_later_than_its_maker(process: Any, clock: SettableClock) -> None:
+    """What ends for one cannot be handed on for longer; in process nothing ends."""
+    ends = clock() + timedelta(hours=1)
+    made = await process.make(verbs=["admin"], namespaces=["**"], expires_at=ends)
+    maker = await process.authentication.authenticate(made.key.reveal())
+    for later in (None, ends + timedelta(microseconds=1)):
+        with pytest.raises(Forbidden, match="may not make a key that ends later"):
+            await process.make(maker, verbs=["admin"], expires_at=later)
+    assert (await process.make(maker, verbs=["admin"], expires_at=ends)).info.expires_at == ends
+    assert len((await process.keys.list(EVERYTHING)).items) == 2
+
+
 async def test_a_key_of_many_namespaces_is_seen_by_who_may_administer_all_of_them(process: Any) -> None:
     """Half of it is not enough."""
     made = await process.make(namespaces=["a/**", "b"])

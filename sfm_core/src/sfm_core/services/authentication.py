@@ -8,7 +8,6 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from datetime import datetime
 from hashlib import sha256
 
 from msgspec import Struct
@@ -37,7 +36,6 @@ class _Known(Struct, frozen=True):
     until: float
     digest: bytes
     principal: Principal
-    expires_at: datetime | None
     revoked: bool
 
 
@@ -115,7 +113,8 @@ class Authentication:
         self._known.pop(id, None)
 
     def _opens(self, known: _Known) -> bool:
-        return not known.revoked and (known.expires_at is None or self._clock() < known.expires_at)
+        ends = known.principal.expires_at
+        return not known.revoked and (ends is None or self._clock() < ends)
 
     async def _read(self, id: str) -> _Known:
         now = self._seconds()
@@ -148,13 +147,13 @@ def digest_of(token: str) -> bytes:
 
 def _known(key: ApiKey, until: float) -> _Known:
     scopes = tuple(parse_scope(pattern) for pattern in key.namespaces)
-    principal = Principal(key.id, scopes, frozenset(verbs_of(key.verbs)))
-    return _Known(until, key.digest, principal, key.expires_at, key.revoked_at is not None)
+    principal = Principal(key.id, scopes, frozenset(verbs_of(key.verbs)), key.expires_at)
+    return _Known(until, key.digest, principal, key.revoked_at is not None)
 
 
 def _nobody(until: float) -> _Known:
     """Return what no secret fits."""
-    return _Known(until, secrets.token_bytes(32), _NOBODY, None, revoked=True)
+    return _Known(until, secrets.token_bytes(32), _NOBODY, revoked=True)
 
 
 def _keep(table: dict[str, _Known], most: int, id: str, read: _Known) -> None:

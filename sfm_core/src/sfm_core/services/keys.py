@@ -10,7 +10,7 @@ from msgspec import Struct
 from sfm_core.config.secret import Secret
 from sfm_core.errors import CapabilityNotSupported, Forbidden, InvalidInput, NotFound
 from sfm_core.model.namespace import Scope, parse_scope
-from sfm_core.model.times import parse_time
+from sfm_core.model.times import parse_time, time_text
 from sfm_core.ports.storage import ApiKey, ApiKeys
 from sfm_core.services.authentication import Authentication, digest_of, new_token
 from sfm_core.services.checks import check_count, check_one_of, check_text
@@ -81,7 +81,7 @@ class Keys:
         """Make a key.
 
         Args:
-            principal: who asks; nobody hands out namespaces or verbs that they do not have.
+            principal: who asks; nobody hands out namespaces or verbs that they do not have, nor for longer than they have them.
             name: what people call it, up to `limits.text_length` characters.
             namespaces: 1 to 64 distinct ones: "a", "a/**" (a and all below), "**" (everything).
             verbs: at least one of read, write, forget, admin.
@@ -101,6 +101,10 @@ class Keys:
         for verb in granted:
             if verb not in principal.verbs:
                 raise Forbidden(f"principal {principal.name!r} may not {verb}, nor make a key that may")
+        ends = None if expires_at is None else _to_come(expires_at, now)
+        if principal.expires_at is not None and (ends is None or ends > principal.expires_at):
+            until = time_text(principal.expires_at)
+            raise Forbidden(f"principal {principal.name!r} ends at {until}, and may not make a key that ends later")
         id = new_id()
         token = new_token(id)
         key = ApiKey(
@@ -110,7 +114,7 @@ class Keys:
             namespaces=tuple(map(str, scopes)),
             verbs=tuple(verb.value for verb in granted),
             created_at=now,
-            expires_at=None if expires_at is None else _to_come(expires_at, now),
+            expires_at=ends,
         )
         await self._keeping().add_api_key(key)
         self._authentication.made()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
@@ -29,11 +30,12 @@ def verbs_of(names: Iterable[str]) -> tuple[Verb, ...]:
 
 
 class Principal(Struct, frozen=True):
-    """A caller: its name, the scopes it may touch and the verbs it may use there."""
+    """A caller: its name, the scopes it may touch, the verbs it may use there, and until when (None: for ever)."""
 
     name: str
     scopes: tuple[Scope, ...]
     verbs: frozenset[Verb]
+    expires_at: datetime | None = None
 
     def may(self, verb: Verb, scope: Scope) -> bool:
         """Tell whether this principal may use `verb` in the whole of `scope`."""
