@@ -52,6 +52,7 @@ _STORE = f"""INSERT INTO {TABLE} AS p ({", ".join(_NAMES)}) VALUES ({", ".join([
     WHERE p.version < excluded.version"""
 _NEAREST = f"""SELECT id, version, 1 - (embedding <=> %s::halfvec) FROM {TABLE}
     WHERE {{where}} ORDER BY embedding <=> %s::halfvec LIMIT {K}"""
+_VERSIONS = f"SELECT id, version FROM {TABLE} WHERE id = ANY(%s::uuid[])"
 _HNSW = "SET hnsw.iterative_scan = relaxed_order", "SET hnsw.ef_search = 100"
 
 
@@ -73,13 +74,13 @@ def text_of(vector: Sequence[float]) -> str:
 
 
 def bare_row(point: Point) -> tuple[Any, ...]:
-    """Return the same row under an id of its own."""
+    """Return the same row."""
     fields = [getattr(point.memory, name) for name in FIELDS]
     values = (
         None if isinstance(field, dict) else list(field) if isinstance(field, tuple) else field for field in fields
     )
     assert point.vector is not None
-    return (new_id(), 1, *values, text_of(point.vector))
+    return (point.id, 1, *values, text_of(point.vector))
 
 
 class Bare:
@@ -108,6 +109,11 @@ class Bare:
     async def store_one(self, row: tuple[Any, ...]) -> None:
         """Store a row."""
         await self._connection.execute(_STORE.encode(), row)
+
+    async def versions(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the versions of rows."""
+        cursor = await self._connection.execute(_VERSIONS.encode(), (list(ids),))
+        return {str(id): version for id, version in await cursor.fetchall()}
 
     async def nearest(self, where: str, values: Sequence[Any], vector: Sequence[float]) -> int:
         """Return how many of the nearest rows came."""
@@ -151,6 +157,10 @@ async def stores(vectors: PgvectorVectors, bare: Bare, made: Sequence[Point], wh
     singles = [bare_row(point) for point in extra]
     figures = await medians(lambda i: vectors.upsert([extra[i]]), lambda i: bare.store_one(singles[i]), ROUNDS)
     show(f"store one {what}", *figures)
+    ids = [point.id for point in made]
+    ten: Call = lambda i: vectors.versions(ids[i : i + 10])  # noqa: E731
+    figures = await medians(ten, lambda i: bare.versions(ids[i : i + 10]), ROUNDS)
+    show(f"read ten versions by id {what}", *figures)
 
 
 async def searches(vectors: PgvectorVectors, bare: Bare, scope: Scope, where: str, what: str) -> None:

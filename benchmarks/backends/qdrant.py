@@ -59,6 +59,8 @@ class Stored(Protocol):
 
     async def nearest(self, using: str, vector: Any, key: str, value: str) -> list[Hit]: ...
 
+    async def versions(self, ids: Sequence[str]) -> dict[str, int]: ...
+
 
 def points(count: int, *, seed: int = 1) -> list[Point]:
     """Return made-up points; one in a hundred is tagged."""
@@ -94,7 +96,7 @@ class BareEdge:
             vectors: dict[str, Any] = {DENSE: point.vector}
             if words := weigh(point.terms, AVERAGE):
                 vectors[WORDS] = q.SparseVector(words.indices, words.values)
-            made.append(q.Point(new_id(), vectors, fields_of(point)))
+            made.append(q.Point(point.id, vectors, fields_of(point)))
         self._shard.update(q.UpdateOperation.upsert_points(made))
 
     async def nearest(self, using: str, vector: Any, key: str, value: str) -> list[Hit]:
@@ -104,6 +106,9 @@ class BareEdge:
             query=q.Query.Nearest(asked, using), filter=where, limit=K, with_payload=["version"], with_vector=False
         )
         return [(str(hit.id), hit.payload["version"], hit.score) for hit in self._shard.query(query)]
+
+    async def versions(self, ids: Sequence[str]) -> dict[str, int]:
+        return {str(one.id): one.payload["version"] for one in self._shard.retrieve(list(ids), ["version"], False)}
 
 
 class BareClient:
@@ -126,7 +131,7 @@ class BareClient:
             vectors: dict[str, Any] = {DENSE: point.vector}
             if words := weigh(point.terms, AVERAGE):
                 vectors[WORDS] = models.SparseVector(indices=words.indices, values=words.values)
-            made.append(models.PointStruct(id=new_id(), vector=vectors, payload=fields_of(point)))
+            made.append(models.PointStruct(id=point.id, vector=vectors, payload=fields_of(point)))
         await self._client.upsert(self._name, made, wait=True)
 
     async def nearest(self, using: str, vector: Any, key: str, value: str) -> list[Hit]:
@@ -138,6 +143,10 @@ class BareClient:
             self._name, query=asked, using=using, query_filter=where, limit=K, with_payload=["version"]
         )
         return [(str(hit.id), hit.payload["version"], hit.score) for hit in found.points]
+
+    async def versions(self, ids: Sequence[str]) -> dict[str, int]:
+        found = await self._client.retrieve(self._name, list(ids), with_payload=["version"])
+        return {str(one.id): one.payload["version"] for one in found}
 
 
 async def medians(ours: Call, floor: Call, rounds: int = ROUNDS) -> tuple[float, float]:
@@ -174,6 +183,9 @@ async def stores(index: Any, bare: Stored, size: int) -> None:
     show("store in batches of 1,000", *(1e6 * statistics.median(taken) for taken in times))
     extra = points(ROUNDS + 5, seed=2)
     show("store one", *await medians(lambda i: index.upsert([extra[i]]), lambda i: bare.store([extra[i]])))
+    ids = [point.id for point in made]
+    ten: Call = lambda i: index.versions(ids[i : i + 10])  # noqa: E731
+    show("read ten versions by id", *await medians(ten, lambda i: bare.versions(ids[i : i + 10])))
 
 
 async def searches(index: Any, bare: Stored) -> None:
